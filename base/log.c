@@ -1,0 +1,208 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/buffer.h"
+#include "base/duration.h"
+#include "base/error.h"
+#include "base/time.h"
+
+#include "base/banned.h"
+
+// A longer text is cut here, and three points say so.
+#define LOG_TEXT_BYTES_MAX 4096
+
+// Interrupted and short writes of one line before the rest of it is given up.
+#define LOG_WRITES_MAX 16
+
+static const char *const level_names[] = {"panic", "fatal", "error", "warning",
+                                          "info",  "debug", "trace"};
+static const char *const level_marks[] = {"PANIC", "FATAL", "ERROR", "WARNING",
+                                          "INFO ", "DEBUG", "TRACE"};
+
+#define LOG_LEVELS (sizeof(level_names) / sizeof(level_names[0]))
+
+enum escaping {
+    ESCAPE_PLAIN,  // the message of a text line: nothing may end the line or move the cursor
+    ESCAPE_QUOTED, // a value in double quotes
+    ESCAPE_JSON,
+};
+
+// Characters that a terminal or a line reader obeys rather than shows: controls, line separators
+// and what turns the direction of writing.
+static bool is_unprintable(uint32_t rune)
+{
+    return rune < ' ' || (rune >= 0x7F && rune < 0xA0) || (rune >= 0x2028 && rune <= 0x202E) ||
+           (rune >= 0x2066 && rune <= 0x2069);
+}
+
+static void append_unprintable(struct buffer *line, uint32_t rune)
+{
+    if (rune == '\n')
+        buffer_string(line, "\\n");
+    else if (rune == '\r')
+        buffer_string(line, "\\r");
+    else if (rune == '\t')
+        buffer_string(line, "\\t");
+    else
+        buffer_format(line, "\\u%04" PRIx32, rune);
+}
+
+// The length of `t` up to the maximum, without half a character at the end.
+static uint32_t cut_size(struct text t)
+{
+    if (t.size <= LOG_TEXT_BYTES_MAX) return t.size;
+    uint32_t size = LOG_TEXT_BYTES_MAX;
+    for (uint32_t back = 0; back < 3 && ((unsigned char)t.data[size] & 0xC0) == 0x80; back++)
+        size--;
+    return size;
+}
+
+static void append_escaped(struct buffer *line, struct text t, enum escaping escaping)
+{
+    uint32_t end = cut_size(t);
+    uint32_t at = 0;
+    while (at < end) {
+        struct text rest = text_of(t.data + at, end - at);
+        uint32_t rune;
+        uint32_t size = text_rune(rest, &rune);
+        if (size == 0) {
+            if (escaping == ESCAPE_JSON)
+                buffer_string(line, "\\ufffd"); // JSON has no way to write a byte
+            else
+                buffer_format(line, "\\x%02x", (unsigned)(unsigned char)rest.data[0]);
+            at++;
+            continue;
+        }
+        if (is_unprintable(rune)) {
+            append_unprintable(line, rune);
+        } else {
+            if (escaping != ESCAPE_PLAIN && (rune == '"' || rune == '\\')) buffer_char(line, '\\');
+            buffer_append(line, rest.data, size);
+        }
+        at += size;
+    }
+    if (end < t.size) buffer_string(line, "...");
+}
+
+static void append_quoted(struct buffer *line, struct text t, enum escaping escaping)
+{
+    buffer_char(line, '"');
+    append_escaped(line, t, escaping);
+    buffer_char(line, '"');
+}
+
+// True when the value can stand in a text line as it is: seen as one word, with nothing to escape.
+static bool is_word(struct text t)
+{
+    if (t.size == 0 || t.size > LOG_TEXT_BYTES_MAX) return false;
+    for (uint32_t i = 0; i < t.size; i++) {
+        unsigned char c = (unsigned char)t.data[i];
+        if (c <= ' ' || c >= 0x7F || c == '"' || c == '\\' || c == '=') return false;
+    }
+    return true;
+}
+
+static void append_value(struct buffer *line, const struct log_field *field, enum log_format format)
+{
+    switch (field->kind) {
+    case LOG_TEXT:
+        if (format == LOG_FORMAT_JSON)
+            append_quoted(line, field->text, ESCAPE_JSON);
+        else if (is_word(field->text))
+            buffer_text(line, field->text);
+        else
+            append_quoted(line, field->text, ESCAPE_QUOTED);
+        break;
+    case LOG_U64: buffer_format(line, "%" PRIu64, field->number); break;
+    case LOG_I64: buffer_format(line, "%" PRId64, (int64_t)field->number); break;
+    case LOG_DURATION_NS:
+        if (format == LOG_FORMAT_JSON) buffer_char(line, '"');
+        duration_format((int64_t)field->number, line);
+        if (format == LOG_FORMAT_JSON) buffer_char(line, '"');
+        break;
+    }
+}
+
+static void append_text_head(struct buffer *line, uint64_t now_ns, enum log_level level,
+                             struct text message)
+{
+    char time[TIME_TEXT_BYTES];
+    size_t size = time_format_seconds(now_ns, time);
+    buffer_append(line, time, size - 1); // all but the Z, which goes after the milliseconds
+    buffer_format(line, ".%03uZ %s ", (unsigned)(now_ns % NS_PER_S / NS_PER_MS),
+                  level_marks[level]);
+    append_escaped(line, message, ESCAPE_PLAIN);
+}
+
+static void append_json_head(struct buffer *line, uint64_t now_ns, enum log_level level,
+                             struct text message)
+{
+    char time[TIME_TEXT_BYTES];
+    size_t size = time_format_nano(now_ns, time);
+    buffer_format(line, "{\"level\":\"%s\",\"msg\":", level_names[level]);
+    append_quoted(line, message, ESCAPE_JSON);
+    buffer_string(line, ",\"time\":\"");
+    buffer_append(line, time, size);
+    buffer_char(line, '"');
+}
+
+// One write(2) unless the kernel takes only part of the line. What cannot be written is lost: there
+// is no better place to say so.
+static void write_line(int fd, const struct buffer *line)
+{
+    size_t done = 0;
+    for (int i = 0; i < LOG_WRITES_MAX && done < line->size; i++) {
+        ssize_t written = write(fd, line->data + done, line->size - done);
+        if (written < 0 && errno != EINTR) return;
+        if (written > 0) done += (size_t)written;
+    }
+}
+
+void log_fields(const struct log *log, enum log_level level, const char *message,
+                const struct log_field *fields, size_t count)
+{
+    if (log == NULL || level > log->level) return;
+    ASSERT((size_t)level < LOG_LEVELS);
+
+    int saved_errno = errno; // so that a caller may log before it looks at errno
+    uint64_t now_ns = clock_wall_ns(&log->clock);
+    struct buffer line;
+    buffer_init(&line);
+
+    if (log->format == LOG_FORMAT_JSON)
+        append_json_head(&line, now_ns, level, text_from(message));
+    else
+        append_text_head(&line, now_ns, level, text_from(message));
+    for (size_t i = 0; i < count; i++) {
+        if (log->format == LOG_FORMAT_JSON)
+            buffer_format(&line, ",\"%s\":", fields[i].key);
+        else
+            buffer_format(&line, " %s=", fields[i].key);
+        append_value(&line, &fields[i], log->format);
+    }
+    if (log->format == LOG_FORMAT_JSON) buffer_char(&line, '}');
+    buffer_char(&line, '\n');
+
+    write_line(log->fd, &line);
+    buffer_release(&line);
+    errno = saved_errno;
+}
+
+int log_level_parse(const char *name, enum log_level *ret_level)
+{
+    if (name == NULL) return BOSKOS_E_MALFORMED;
+    // As logrus does it: in any case, and with its short name for warning.
+    if (strcasecmp(name, "warn") == 0) name = "warning";
+    for (size_t i = 0; i < LOG_LEVELS; i++) {
+        if (strcasecmp(name, level_names[i]) == 0) {
+            *ret_level = (enum log_level)i;
+            return 0;
+        }
+    }
+    return BOSKOS_E_MALFORMED;
+}
