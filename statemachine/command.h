@@ -1,0 +1,165 @@
+// statemachine/command.h
+//
+// A command is the only thing that changes state: what a client, a timer or a config asked, with
+// its parameters as they were sent. Here are the commands and their canonical encoding
+// (docs/FORMAT.md).
+//
+// Pure: no I/O, no clock, no locks. All texts of a command are borrowed from whoever made it.
+#ifndef STATEMACHINE_COMMAND_H
+#define STATEMACHINE_COMMAND_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+// The version of the rules that apply follows, written in every record. Old records keep their
+// meaning for ever: a change of behaviour gets a new number and the old path stays.
+#define SM_SEMANTICS 1u
+
+// Limits of form, checked before the append (docs/API.md).
+#define SM_NAME_BYTES_MAX 253u
+#define SM_TEXT_BYTES_MAX 4096u // a type, state, owner or request id
+#define SM_BODY_BYTES_MAX (256u * 1024)
+
+// The numbers are on disk: never change or reuse one.
+enum command_kind {
+    COMMAND_ACQUIRE = 1,
+    COMMAND_ACQUIREBYSTATE = 2,
+    COMMAND_RELEASE = 3,
+    COMMAND_UPDATE = 4,
+    COMMAND_RESET = 5,
+    COMMAND_CONFIG = 6,
+    COMMAND_EXPIRE = 7,  // what is due by time, now
+    COMMAND_REAP = 8,    // the built-in reaper's round
+    COMMAND_CLEAN = 9,   // the built-in cleaner's work on one resource
+    COMMAND_CLOCK = 10,  // the wall clock jumped ahead
+    COMMAND_STARTED = 11 // the daemon started on this journal
+};
+
+#define COMMAND_KINDS 12u // one above the highest
+
+// "acquire", "started"... NULL for a number that is no kind.
+const char *command_kind_name(uint32_t kind);
+
+struct command_acquire {
+    struct text type, state, dest, owner;
+    struct text request_id; // empty: none
+};
+
+struct command_acquirebystate {
+    struct text state, dest, owner;
+    struct text names; // separated by commas, as sent
+};
+
+struct command_release {
+    struct text name, dest, owner;
+};
+
+// A pair of userdata. In a command a value of TEXT_NONE (data NULL) is JSON's null; "" is the empty
+// string.
+struct userdata_pair {
+    struct text key, value;
+};
+
+struct command_update {
+    struct text name, owner, state;
+    bool has_body;                     // the request had a JSON object
+    const struct userdata_pair *pairs; // sorted by key, each key once
+    uint32_t pairs_count;
+};
+
+struct command_reset {
+    struct text type, state, dest;
+    struct text expire; // a duration as sent; duration_parse takes it
+};
+
+struct sm_need {
+    struct text type;
+    int64_t count;
+};
+
+enum sm_entry_reaper { SM_REAPER_INHERIT = 0, SM_REAPER_OFF = 1, SM_REAPER_EXPIRE = 2 };
+
+struct sm_entry {
+    struct text type, state;
+    bool is_dynamic;
+    const struct text *names; // static
+    uint32_t names_count;
+    int64_t min_count, max_count; // dynamic
+    bool has_lifespan;
+    int64_t lifespan_ns;
+    const struct sm_need *needs; // sorted by type
+    uint32_t needs_count;
+    bool has_config;
+    struct text config_type, config_content;
+    enum sm_entry_reaper reaper;
+    int64_t reaper_expire_ns;
+};
+
+// The whole config in force from here on. It has passed config_parse: names and counts are valid.
+struct command_config {
+    const struct sm_entry *entries;
+    uint32_t entries_count;
+    bool reaper_enabled;
+    int64_t reaper_expire_ns, reaper_period_ns;
+    const struct text *reaper_states;
+    uint32_t reaper_states_count;
+    struct text reaper_target;
+    bool cleaner_enabled;
+};
+
+// Clean the resource `name`, if its userdata `leasedResources` is still `leased` (TEXT_NONE: it has
+// none), of which `names` were read.
+struct command_clean {
+    struct text name;
+    struct text leased;
+    const struct text *names;
+    uint32_t names_count;
+};
+
+// The wall clock is ahead of the monotonic one by `ahead_ns`: a jump, or a machine that was paused.
+struct command_clock {
+    uint64_t ahead_ns;
+};
+
+// A daemon started. Effective options that matter to the rules are here.
+struct command_started {
+    struct text version; // of the program
+    struct text host;
+    uint64_t downtime_ns;   // from the record before, 0 for the first
+    int64_t request_ttl_ns; // --request-ttl
+    uint32_t salt;          // 12 bits; only the journal's first one counts, for server-made names
+};
+
+struct command {
+    enum command_kind kind;
+    uint64_t seq;     // given by the sequencer
+    uint64_t time_ns; // the logged time; never goes back
+    union {
+        struct command_acquire acquire;
+        struct command_acquirebystate acquirebystate;
+        struct command_release release;
+        struct command_update update;
+        struct command_reset reset;
+        struct command_config config;
+        struct command_clean clean;
+        struct command_clock clock;
+        struct command_started started;
+    } as;
+};
+
+// Appends the canonical msgpack of the command's parameters: kind, seq and time are the record's.
+// Equal commands have equal bytes.
+void command_encode(const struct command *c, struct buffer *out);
+
+// Keeps the memory of decoded lists; one a thread, used again and again.
+struct command_decoder;
+struct command_decoder *command_decoder_new(void); // returned, caller frees
+void command_decoder_free(struct command_decoder *d);
+
+// The command of a record. Its texts point into `payload`, its lists into the decoder: both are
+// borrowed until the next decode. BOSKOS_E_MALFORMED for anything that command_encode does not
+// write, also for encodings that are longer than they need be or keys out of order.
+int command_decode(struct command_decoder *d, uint32_t kind, struct text payload,
+                   struct command *ret_command);
+
+#endif

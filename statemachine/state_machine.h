@@ -1,0 +1,202 @@
+// statemachine/state_machine.h
+//
+// The state machine: resources, queues, life cycles and config, changed by commands and by nothing
+// else. It knows no clock, no disk, no threads and no randomness: the same commands give the same
+// state, the same results and the same digest on every machine, for ever.
+//
+// Not thread-safe: each struct sm belongs to one thread at a time. Memory that cannot be had ends
+// the process (base/assert.h): the record is durable, a restart applies it.
+#ifndef STATEMACHINE_STATE_MACHINE_H
+#define STATEMACHINE_STATE_MACHINE_H
+
+#include "base/hash.h"
+#include "statemachine/command.h"
+
+// Limits that depend on state: beyond them a command is refused by the rules.
+#define SM_QUEUE_ENTRIES_MAX 100000u         // a queue
+#define SM_QUEUE_ENTRIES_TOTAL_MAX 1000000u  // all queues
+#define SM_USERDATA_BYTES_MAX (1024u * 1024) // keys and values of a resource
+
+#define SM_REQUEST_TTL_DEFAULT_NS INT64_C(30000000000)
+
+struct sm; // opaque
+
+// A new, empty state. `hash_seed` mixes the hash tables, so that clients cannot aim at them;
+// nothing that can be observed depends on it. Returned, caller frees with sm_free.
+struct sm *sm_new(uint64_t hash_seed);
+void sm_free(struct sm *sm);
+
+// ---- what a command comes to ------------------------------------------------
+
+// Why a command ended as it did. The numbers are on disk: never change or reuse one.
+enum sm_reason {
+    SM_OK = 0,                 // done; for commands without a client always this
+    SM_NO_AVAILABLE = 1,       // acquire, acquirebystate: nothing to hand out (404)
+    SM_NO_SUCH_TYPE = 2,       // acquire: there was no resource of the type before (404)
+    SM_NO_SUCH_RESOURCE = 3,   // release, update (404)
+    SM_OWNER_MISMATCH = 4,     // release, update (401)
+    SM_STATE_MISMATCH = 5,     // update (409)
+    SM_QUEUE_FULL = 6,         // acquire: this queue has SM_QUEUE_ENTRIES_MAX (503)
+    SM_QUEUES_FULL = 7,        // acquire: all queues have SM_QUEUE_ENTRIES_TOTAL_MAX (503)
+    SM_USERDATA_TOO_LARGE = 8, // update: more than SM_USERDATA_BYTES_MAX afterwards (413)
+};
+
+// The HTTP status of a reason: 200, 401, 404, 409, 413, 503.
+uint32_t sm_reason_status(enum sm_reason reason);
+
+// A resource as replies show it. Borrowed until the next sm_apply.
+struct sm_resource {
+    struct text type, name, state, owner; // owner empty: unowned
+    uint64_t lastupdate_ns;
+    bool has_expiration;
+    uint64_t expiration_ns;
+    const struct userdata_pair *userdata; // sorted by key; values never empty
+    uint32_t userdata_count;
+};
+
+struct sm_reset_pair {
+    struct text name, owner; // the previous owner
+};
+
+struct sm_result {
+    enum sm_reason reason;
+    // acquire: one; acquirebystate: all granted, oldest lastupdate first, ties by name. Otherwise
+    // none.
+    const struct sm_resource *resources;
+    uint32_t resources_count;
+    // reset: what was reset, sorted by name.
+    const struct sm_reset_pair *reset;
+    uint32_t reset_count;
+    struct text current_owner; // with SM_OWNER_MISMATCH, may be empty
+    struct text current_state; // with SM_STATE_MISMATCH
+    // acquire granted: how long since the request's first poll; 0 without request id or queueing.
+    uint64_t waited_ns;
+    uint64_t effect;       // hash of everything the command changed, 0 when nothing
+    struct hash128 digest; // of the whole state afterwards
+};
+
+// Applies a command. It cannot fail: what the rules refuse is a result. The command must be
+// well-formed (wire and command_decode see to it), its seq one above the last and its time not
+// below the last. *ret_result and what it points to are borrowed until the next call that takes
+// this sm.
+void sm_apply(struct sm *sm, const struct command *c, struct sm_result *ret_result);
+
+// The row that the results table keeps of a result: canonical msgpack of status, reason, resource
+// name, effect and digest. Appended to `out`.
+void sm_result_encode(const struct sm_result *r, struct buffer *out);
+
+// ---- what is due ------------------------------------------------------------
+
+#define SM_NEVER UINT64_MAX
+
+// The first instant at which an `expire` command would do something to resources (an expired one to
+// be marked); SM_NEVER when none waits. "At" means: due when now > this.
+uint64_t sm_expiry_due_ns(const struct sm *sm);
+
+// The same for dead queue entries, which are swept at most once a second for them alone.
+uint64_t sm_queue_due_ns(const struct sm *sm);
+
+// The first instant at which the built-in reaper has its next round and would reset something;
+// SM_NEVER when it is off or nothing is owned. Due when now >= this.
+uint64_t sm_reap_due_ns(const struct sm *sm);
+
+// ---- queries ----------------------------------------------------------------
+
+uint64_t sm_seq(const struct sm *sm);     // of the last command, 0 for none
+uint64_t sm_time_ns(const struct sm *sm); // and its stamp
+struct hash128 sm_digest(const struct sm *sm);
+uint64_t sm_resources_count(const struct sm *sm);
+bool sm_has_config(const struct sm *sm); // a config command was applied
+// The canonical bytes of the config in force (command_encode of the command), empty without one.
+struct text sm_config_bytes(const struct sm *sm);
+int64_t sm_request_ttl_ns(const struct sm *sm);
+bool sm_cleaner_enabled(const struct sm *sm);
+
+// BOSKOS_E_NOT_FOUND when there is none of that name. Borrowed until the next sm_apply or query.
+int sm_find(struct sm *sm, struct text name, struct sm_resource *ret_resource);
+
+// Which resources to list: each list is "any of these", an empty one is "all". Lists of at most
+// 1024.
+struct sm_filter {
+    const struct text *types, *states, *owners;
+    uint32_t types_count, states_count, owners_count;
+    struct text after; // only names above this one; empty: from the start
+    uint32_t limit;    // at most so many; 0: all
+};
+
+// Calls `each` for every resource that fits, by name. Stops early when it returns false. Returns
+// whether a limit cut the list.
+bool sm_list(struct sm *sm, const struct sm_filter *filter,
+             bool (*each)(void *context, const struct sm_resource *r), void *context);
+
+struct sm_count {
+    struct text key; // a state or an owner
+    uint64_t count;
+};
+
+struct sm_metric {
+    const struct sm_count *states, *owners; // sorted by key; "" counts the unowned
+    uint32_t states_count, owners_count;
+};
+
+// What /metric shows of a type. BOSKOS_E_NOT_FOUND when it has no resource. Borrowed until the next
+// call.
+int sm_metric(struct sm *sm, struct text type, struct sm_metric *ret_metric);
+
+// The types that have resources, sorted. Borrowed until the next call.
+void sm_types(struct sm *sm, const struct text **ret_types, uint32_t *ret_count);
+
+// How many resources of the type are in the state, owned or not.
+uint64_t sm_count_in_state(const struct sm *sm, struct text type, struct text state);
+uint64_t sm_count_of_type(const struct sm *sm, struct text type);
+
+struct sm_queue_entry {
+    struct text type, state, request_id;
+    uint32_t rank;          // from 1, among the live entries of its queue
+    uint64_t first_poll_ns; // when it came
+    uint64_t deadline_ns;   // dead when now is after this
+};
+
+// Calls `each` for every queue entry live at `now_ns`, by (type, state), then by rank.
+void sm_queues(struct sm *sm, uint64_t now_ns,
+               bool (*each)(void *context, const struct sm_queue_entry *e), void *context);
+
+// Entries kept, live or not yet swept.
+uint64_t sm_queue_entries(const struct sm *sm);
+
+struct sm_life_cycle {
+    struct text type, state;
+    int64_t min_count, max_count; // both 0 when it fades
+    bool has_lifespan;
+    int64_t lifespan_ns;
+    bool is_fading; // gone from the config, kept until its last resource is gone
+};
+
+// The life cycles in force, sorted by type. Borrowed until the next call.
+void sm_life_cycles(struct sm *sm, const struct sm_life_cycle **ret_cycles, uint32_t *ret_count);
+
+// What the built-in cleaner has to do: up to `max` unowned dynamic resources in toBeDeleted, with
+// the value of their userdata key leasedResources (TEXT_NONE: none). Borrowed until the next call.
+struct sm_cleanable {
+    struct text name, leased;
+};
+void sm_cleanable(struct sm *sm, uint32_t max, const struct sm_cleanable **ret_list,
+                  uint32_t *ret_count);
+
+// ---- snapshots --------------------------------------------------------------
+
+// Streams the whole state in canonical form to `write`, piece by piece; equal states give equal
+// bytes. Stops and returns what `write` returns when that is not 0.
+int sm_snapshot_write(struct sm *sm, int (*write)(void *context, const void *bytes, size_t size),
+                      void *context);
+
+// The state of a snapshot's bytes. Returned, caller frees with sm_free. BOSKOS_E_CORRUPT when the
+// bytes have not the form or the digest they claim, BOSKOS_E_TOO_NEW for another version of the
+// form.
+int sm_snapshot_read(struct text bytes, uint64_t hash_seed, struct sm **ret_sm);
+
+// Recomputes the digest from scratch; equal to sm_digest unless there is a bug. For tests and
+// verify.
+struct hash128 sm_digest_from_scratch(struct sm *sm);
+
+#endif

@@ -1,0 +1,37 @@
+// statemachine/table.h
+//
+// An open-addressing hash table of pointers. Each item begins with its 32-bit hash (struct
+// table_item), so that the table can move it without knowing what it is. Walking a table gives an
+// order that depends on the hash seed: only for freeing, never for anything that shows.
+#ifndef STATEMACHINE_TABLE_H
+#define STATEMACHINE_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct table_item {
+    uint32_t hash;
+};
+
+struct table {
+    struct table_item **slots; // NULL: free
+    uint32_t capacity;         // 0, or a power of two
+    uint32_t count;
+};
+
+void table_release(struct table *t); // not the items
+
+// The item of that hash for which `equal(item, key)` holds, or NULL.
+void *table_find(const struct table *t, uint32_t hash,
+                 bool (*equal)(const void *item, const void *key), const void *key);
+
+// Adds an item that is not there.
+void table_add(struct table *t, void *item);
+
+// Removes an item that is there.
+void table_remove(struct table *t, const void *item);
+
+// Walks: *at starts at 0; NULL at the end. The table must not change meanwhile.
+void *table_next(const struct table *t, uint32_t *at);
+
+#endif
