@@ -1,0 +1,335 @@
+#include "journal/internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/banned.h"
+
+// A stretch is what one read transaction copies: it ends at the first of these, but has at least
+// one record with its row, however large.
+#define STRETCH_RECORDS_MAX 512
+#define STRETCH_BYTES_MAX (1024u * 1024)
+
+// Where a record and its row lie in the cursor's buffer, each behind the bytes its checksum wants
+// before it, so that it is hashed where it lies:
+//   at:     16 checksum before (filled in when it is this record's turn) | 8 key | 16 fields |
+//   payload row_at: 8 key | bytes | 8 checksum
+struct entry {
+    size_t at;
+    size_t row_at; // 0: no row
+    uint32_t payload_size;
+    uint32_t row_size;
+    struct hash128 chain; // as the log says
+};
+
+struct journal_cursor {
+    struct journal *j;
+    MDB_txn *txn; // reset between stretches: it keeps its slot, not its pages
+    MDB_cursor *log, *results;
+
+    uint64_t next;        // the record that comes next
+    struct hash128 chain; // of the one before it
+    bool chain_known;
+
+    uint8_t *bytes;
+    size_t capacity, used;
+    size_t count, given; // entries loaded, and given out
+    struct entry entries[STRETCH_RECORDS_MAX];
+};
+
+// ---- open -------------------------------------------------------------------
+
+// Takes the checksum before the first record from the log where it is there.
+static int chain_read(struct journal_cursor *c, uint64_t from, struct journal_problem *problem)
+{
+    struct journal *j = c->j;
+    if (from == 1) {
+        c->chain_known = true; // it is zero
+        return 0;
+    }
+    if (from == journal_first(j)) return 0;
+
+    uint8_t key_bytes[KEY_BYTES];
+    put_u64(key_bytes, from - 1);
+    MDB_val key = {KEY_BYTES, key_bytes};
+    MDB_val value;
+    int rc = mdb_cursor_get(c->log, &key, &value, MDB_SET);
+    if (rc == MDB_NOTFOUND) {
+        return journal_problem(problem, BOSKOS_E_CORRUPT, from - 1,
+                               "%s/data.mdb: record %" PRIu64 " is missing", j->path, from - 1);
+    }
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
+
+    struct record r;
+    int err = record_value_check(j->path, from - 1, &value, NULL, &r, problem);
+    if (err != 0) return err;
+    c->chain = r.chain;
+    c->chain_known = true;
+    return 0;
+}
+
+int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *before,
+                        struct journal_cursor **ret_cursor, struct journal_problem *problem)
+{
+    struct journal_cursor *c = NULL;
+    int err = 0;
+    int rc = 0;
+    if (from < journal_first(j) || from > journal_end(j)) {
+        return journal_problem(problem, BOSKOS_E_NOT_FOUND, from,
+                               "%s has no record %" PRIu64 "; it has %" PRIu64 " up to %" PRIu64,
+                               j->path, from, journal_first(j), journal_end(j) - 1);
+    }
+
+    c = calloc(1, sizeof(*c));
+    if (c != NULL) c->bytes = malloc(STRETCH_BYTES_MAX);
+    if (c == NULL || c->bytes == NULL) {
+        err = journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", j->path);
+        goto out;
+    }
+    c->capacity = STRETCH_BYTES_MAX;
+    c->j = j;
+    c->next = from;
+    rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, &c->txn);
+    if (rc == 0) rc = mdb_cursor_open(c->txn, j->log, &c->log);
+    if (rc == 0) rc = mdb_cursor_open(c->txn, j->results, &c->results);
+    if (rc != 0) {
+        err = journal_failed(problem, rc, j->path, "read the log");
+        goto out;
+    }
+    err = chain_read(c, from, problem);
+    if (err != 0) goto out;
+    if (before != NULL && c->chain_known && !hash128_equal(c->chain, *before)) {
+        err = journal_problem(problem, BOSKOS_E_CORRUPT, from - 1,
+                              "%s/data.mdb: the checksum of record %" PRIu64
+                              " is another than the one it must have",
+                              j->path, from - 1);
+        goto out;
+    }
+    if (before != NULL) {
+        c->chain = *before;
+        c->chain_known = true;
+    }
+    mdb_txn_reset(c->txn);
+
+    *ret_cursor = c;
+    c = NULL;
+out:
+    journal_cursor_close(c);
+    return err;
+}
+
+void journal_cursor_close(struct journal_cursor *c)
+{
+    if (c == NULL) return;
+    if (c->log != NULL) mdb_cursor_close(c->log);
+    if (c->results != NULL) mdb_cursor_close(c->results);
+    if (c->txn != NULL) mdb_txn_abort(c->txn);
+    free(c->bytes);
+    free(c);
+}
+
+// ---- load a stretch ---------------------------------------------------------
+
+static size_t aligned(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
+
+// Gives the buffer another size; what is in it is lost.
+static int capacity_set(struct journal_cursor *c, size_t capacity, struct journal_problem *problem)
+{
+    free(c->bytes);
+    c->capacity = 0;
+    c->bytes = malloc(capacity);
+    if (c->bytes == NULL) {
+        return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory for a record",
+                               c->j->path);
+    }
+    c->capacity = capacity;
+    return 0;
+}
+
+// Checks the forms without which the bytes could not be copied; the rest is checked when given out.
+static int forms_check(const struct journal_cursor *c, uint64_t seq, const MDB_val *key,
+                       const MDB_val *value, const MDB_val *row, struct journal_problem *problem)
+{
+    const char *path = c->j->path;
+    if (key->mv_size != KEY_BYTES || get_u64(key->mv_data) != seq) {
+        return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
+                               "%s/data.mdb: record %" PRIu64 " is missing", path, seq);
+    }
+    int err = record_size_check(path, seq, value->mv_size, problem);
+    if (err != 0) return err;
+    if (row != NULL && (row->mv_size < ROW_CHECKSUM_BYTES ||
+                        row->mv_size - ROW_CHECKSUM_BYTES > JOURNAL_ROW_BYTES_MAX)) {
+        return journal_problem(
+            problem, BOSKOS_E_CORRUPT, seq,
+            "%s/data.mdb: the result of record %" PRIu64 " has an impossible size", path, seq);
+    }
+    return 0;
+}
+
+// Copies a record and its row (NULL: none) behind what is loaded. *ret_fits is false when the
+// stretch is full before it.
+static int entry_add(struct journal_cursor *c, const MDB_val *value, const MDB_val *key,
+                     const MDB_val *row, bool *ret_fits, struct journal_problem *problem)
+{
+    size_t payload_size = value->mv_size - RECORD_HEAD_BYTES;
+    size_t size = aligned(RECORD_CHAINED_BYTES + payload_size);
+    size_t row_size = row != NULL ? aligned(KEY_BYTES + row->mv_size) : 0;
+    if (c->used + size + row_size > c->capacity) {
+        if (c->count > 0) {
+            *ret_fits = false;
+            return 0;
+        }
+        int err = capacity_set(c, size + row_size, problem);
+        if (err != 0) return err;
+    }
+
+    struct entry *e = &c->entries[c->count++];
+    const uint8_t *from = value->mv_data;
+    uint8_t *to = c->bytes + c->used + HASH128_BYTES;
+    e->at = c->used;
+    e->payload_size = (uint32_t)payload_size;
+    e->chain = hash128_decode(from + RECORD_FIELDS_BYTES);
+    memcpy(to, key->mv_data, KEY_BYTES);
+    memcpy(to + KEY_BYTES, from, RECORD_FIELDS_BYTES);
+    memcpy(to + KEY_BYTES + RECORD_FIELDS_BYTES, from + RECORD_HEAD_BYTES, payload_size);
+    c->used += size;
+
+    e->row_at = 0;
+    if (row != NULL) {
+        e->row_at = c->used;
+        e->row_size = (uint32_t)(row->mv_size - ROW_CHECKSUM_BYTES);
+        memcpy(c->bytes + c->used, key->mv_data, KEY_BYTES);
+        memcpy(c->bytes + c->used + KEY_BYTES, row->mv_data, row->mv_size);
+        c->used += row_size;
+    }
+    *ret_fits = true;
+    return 0;
+}
+
+// Walks the log and the results side by side. An error behind a good record is left for the next
+// stretch, which meets it first.
+static int stretch_copy(struct journal_cursor *c, uint64_t end, struct journal_problem *problem)
+{
+    uint8_t from[KEY_BYTES];
+    put_u64(from, c->next);
+    MDB_val key = {KEY_BYTES, from}, row_key = {KEY_BYTES, from};
+    MDB_val value, row;
+    int rc = mdb_cursor_get(c->log, &key, &value, MDB_SET_RANGE);
+    int row_rc = mdb_cursor_get(c->results, &row_key, &row, MDB_SET_RANGE);
+    int err = 0;
+    bool fits = true;
+
+    while (c->count < STRETCH_RECORDS_MAX && c->next + c->count < end) {
+        uint64_t seq = c->next + c->count;
+        struct journal_problem *p = c->count == 0 ? problem : NULL;
+        if (rc == MDB_NOTFOUND) {
+            err = journal_problem(p, BOSKOS_E_CORRUPT, seq,
+                                  "%s/data.mdb: record %" PRIu64 " is missing", c->j->path, seq);
+            break;
+        }
+        if (rc == 0 && row_rc != 0 && row_rc != MDB_NOTFOUND) rc = row_rc;
+        if (rc != 0) {
+            err = journal_failed(p, rc, c->j->path, "read the log");
+            break;
+        }
+        bool has_row = row_rc == 0 && row_key.mv_size == KEY_BYTES &&
+                       memcmp(row_key.mv_data, key.mv_data, KEY_BYTES) == 0;
+        err = forms_check(c, seq, &key, &value, has_row ? &row : NULL, p);
+        if (err != 0) break;
+        err = entry_add(c, &value, &key, has_row ? &row : NULL, &fits, p);
+        if (err != 0 || !fits) break;
+        rc = mdb_cursor_get(c->log, &key, &value, MDB_NEXT);
+        if (has_row) row_rc = mdb_cursor_get(c->results, &row_key, &row, MDB_NEXT);
+    }
+    return c->count > 0 ? 0 : err;
+}
+
+static int stretch_load(struct journal_cursor *c, struct journal_problem *problem)
+{
+    c->count = 0;
+    c->given = 0;
+    c->used = 0;
+    if (c->capacity != STRETCH_BYTES_MAX) { // the last record was a large one, or memory ran out
+        int err = capacity_set(c, STRETCH_BYTES_MAX, problem);
+        if (err != 0) return err;
+    }
+    uint64_t end = journal_end(c->j);
+    if (c->next >= end) return BOSKOS_E_NOT_FOUND;
+
+    int rc = mdb_txn_renew(c->txn);
+    if (rc != 0) return journal_failed(problem, rc, c->j->path, "read the log");
+    int err = 0;
+    rc = mdb_cursor_renew(c->txn, c->log);
+    if (rc == 0) rc = mdb_cursor_renew(c->txn, c->results);
+    if (rc == 0)
+        err = stretch_copy(c, end, problem);
+    else
+        err = journal_failed(problem, rc, c->j->path, "read the log");
+    mdb_txn_reset(c->txn);
+    return err;
+}
+
+// ---- give out ---------------------------------------------------------------
+
+// Checks what was loaded against the record before and fills in the fields of `r`.
+static int entry_check(struct journal_cursor *c, const struct entry *e, struct record *r,
+                       struct journal_problem *problem)
+{
+    const char *path = c->j->path;
+    uint8_t *bytes = c->bytes + e->at;
+    if (c->chain_known) {
+        hash128_encode(c->chain, bytes);
+        struct hash128 checksum = hash128(bytes, RECORD_CHAINED_BYTES + (size_t)e->payload_size);
+        if (!hash128_equal(checksum, e->chain)) {
+            return journal_problem(problem, BOSKOS_E_CORRUPT, c->next,
+                                   "%s/data.mdb: the checksum of record %" PRIu64 " does not fit",
+                                   path, c->next);
+        }
+    }
+    int err = record_fields_decode(path, bytes + HASH128_BYTES + KEY_BYTES, r, problem);
+    if (err != 0) return err;
+    if (e->row_at == 0) return 0;
+
+    const uint8_t *row = c->bytes + e->row_at;
+    size_t row_size = KEY_BYTES + (size_t)e->row_size;
+    if (hash64(row, row_size, 0) != get_u64(row + row_size)) {
+        return journal_problem(problem, BOSKOS_E_CORRUPT, c->next,
+                               "%s/data.mdb: the checksum of the result of record %" PRIu64
+                               " does not fit",
+                               path, c->next);
+    }
+    return 0;
+}
+
+int journal_cursor_next(struct journal_cursor *c, struct record *ret_record,
+                        struct journal_row *ret_row, struct journal_problem *problem)
+{
+    if (c->given == c->count) {
+        int err = stretch_load(c, problem);
+        if (err != 0) return err;
+    }
+    const struct entry *e = &c->entries[c->given];
+    struct record r = {
+        .seq = c->next,
+        .payload = text_of((const char *)c->bytes + e->at + RECORD_CHAINED_BYTES, e->payload_size),
+        .chain = e->chain,
+    };
+    int err = entry_check(c, e, &r, problem);
+    if (err != 0) return err;
+
+    struct journal_row row = {0, TEXT_NONE};
+    if (e->row_at != 0) {
+        row.seq = c->next;
+        row.bytes = text_of((const char *)c->bytes + e->row_at + KEY_BYTES, e->row_size);
+    }
+    c->chain = e->chain;
+    c->chain_known = true;
+    c->next++;
+    c->given++;
+    *ret_record = r;
+    *ret_row = row;
+    return 0;
+}

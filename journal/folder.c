@@ -1,0 +1,237 @@
+#include "journal/internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/banned.h"
+
+#define FOLDER_MODE 0700
+#define FILE_MODE 0600
+#define LEFTOVER_FILES_MAX 1000 // in a journal.new that a crash left
+#define LOCK_POLL_MS 10
+
+int journal_file_open(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC, FILE_MODE);
+    if (fd < 0) return -errno;
+
+    int rc = 0;
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        rc = errno;
+    else if ((status.st_mode & 07777) != FILE_MODE && fchmod(fd, FILE_MODE) != 0)
+        rc = errno;
+    if (rc == 0) return fd;
+    (void)close(fd);
+    return -rc;
+}
+
+int journal_folder_sync(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return errno;
+    int rc = fsync(fd) == 0 ? 0 : errno;
+    (void)close(fd);
+    return rc;
+}
+
+// 0 or an errno, EEXIST among them.
+static int folder_make(const char *path)
+{
+    if (mkdir(path, FOLDER_MODE) != 0) return errno;
+    return chmod(path, FOLDER_MODE) == 0 ? 0 : errno;
+}
+
+// Makes DIR when it is not there.
+static int dir_make(const char *dir, struct journal_problem *problem)
+{
+    int rc = folder_make(dir);
+    if (rc == EEXIST) {
+        struct stat status;
+        rc = stat(dir, &status) == 0 ? 0 : errno;
+        if (rc == 0 && !S_ISDIR(status.st_mode)) rc = ENOTDIR;
+        return rc == 0 ? 0 : journal_failed(problem, rc, dir, "use it as the data folder");
+    }
+    if (rc == ENOENT) {
+        errno = rc;
+        return journal_problem(problem, BOSKOS_E_IO, 0,
+                               "%s: its parent folder does not exist; make it, or choose another "
+                               "--data-dir",
+                               dir);
+    }
+    if (rc != 0) return journal_failed(problem, rc, dir, "make the data folder");
+
+    char *parent = journal_path(dir, "..");
+    rc = parent == NULL ? ENOMEM : journal_folder_sync(parent);
+    free(parent);
+    return rc == 0 ? 0 : journal_failed(problem, rc, dir, "flush its parent folder");
+}
+
+// Tries for the lock once and says what stands in the way: F_UNLCK for nothing, F_RDLCK, F_WRLCK.
+static int lock_try(int fd, short *ret_held)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
+        *ret_held = F_UNLCK;
+        return 0;
+    }
+    if (errno != EAGAIN && errno != EACCES) return errno;
+    if (fcntl(fd, F_OFD_GETLK, &lock) != 0) return errno;
+    // It may have been let go in between: then it is tried again as after a reader.
+    *ret_held = lock.l_type == F_WRLCK ? F_WRLCK : F_RDLCK;
+    return 0;
+}
+
+// Opens (or makes) the LOCK in a folder and locks it exclusively.
+static int folder_lock(const char *folder, uint32_t wait_ms, int *ret_fd,
+                       struct journal_problem *problem)
+{
+    int err = 0;
+    int fd = -1;
+    char *path = journal_path(folder, "LOCK");
+    if (path == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", folder);
+    fd = journal_file_open(path, O_RDWR | O_CREAT);
+    if (fd < 0) {
+        err = journal_failed(problem, -fd, path, "open it for writing");
+        goto out;
+    }
+
+    const struct timespec pause = {.tv_nsec = LOCK_POLL_MS * 1000000L};
+    for (uint64_t waited_ms = 0;; waited_ms += LOCK_POLL_MS) {
+        short held = F_UNLCK;
+        int rc = lock_try(fd, &held);
+        if (rc != 0) {
+            err = journal_failed(problem, rc, path, "lock it");
+            goto out;
+        }
+        if (held == F_UNLCK) break;
+        if (held == F_WRLCK) {
+            err = journal_problem(problem, BOSKOS_E_LOCKED, 0,
+                                  "%s is held by another boskosd; stop it or choose another "
+                                  "--data-dir",
+                                  folder);
+            goto out;
+        }
+        if (waited_ms >= wait_ms) {
+            err = journal_problem(problem, BOSKOS_E_LOCKED, 0,
+                                  "%s is being read by another program, which did not let go of "
+                                  "it within %u ms; stop it and try again",
+                                  folder, wait_ms);
+            goto out;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    *ret_fd = fd;
+    fd = -1;
+out:
+    if (fd >= 0) (void)close(fd);
+    free(path);
+    return err;
+}
+
+// Removes a folder with the plain files in it. 0 or an errno.
+static int folder_remove(const char *path)
+{
+    DIR *dir = opendir(path);
+    if (dir == NULL) return errno;
+    int rc = 0;
+    for (int i = 0; rc == 0; i++) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (entry == NULL) {
+            rc = errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (i >= LEFTOVER_FILES_MAX)
+            rc = ENOTEMPTY;
+        else if (unlinkat(dirfd(dir), entry->d_name, 0) != 0)
+            rc = errno;
+    }
+    (void)closedir(dir);
+    if (rc == 0 && rmdir(path) != 0) rc = errno;
+    return rc;
+}
+
+// Removes what a creation that did not end has left, if nobody is at it.
+static int leftover_remove(const char *fresh, struct journal_problem *problem)
+{
+    int lock_fd = -1;
+    int err = folder_lock(fresh, 0, &lock_fd, problem);
+    if (err != 0) return err;
+    int rc = folder_remove(fresh);
+    (void)close(lock_fd);
+    return rc == 0 ? 0 : journal_failed(problem, rc, fresh, "remove it");
+}
+
+// Builds the journal in `fresh` and renames it to `path`. The lock is taken on the file in `fresh`
+// and goes with it, so that of two first starts at one moment only one goes on.
+static int journal_make(const char *dir, const char *fresh, const char *path, int *ret_lock_fd,
+                        struct journal_problem *problem)
+{
+    int lock_fd = -1;
+    int err = 0;
+    int rc = folder_make(fresh);
+    if (rc == EEXIST) {
+        err = leftover_remove(fresh, problem);
+        if (err != 0) return err;
+        rc = folder_make(fresh);
+    }
+    if (rc != 0) return journal_failed(problem, rc, fresh, "make it");
+
+    err = folder_lock(fresh, 0, &lock_fd, problem);
+    if (err != 0) goto out;
+    err = journal_environment_make(fresh, problem);
+    if (err != 0) goto out;
+
+    rc = journal_folder_sync(fresh);
+    if (rc == 0 && rename(fresh, path) != 0) rc = errno;
+    if (rc == 0) rc = journal_folder_sync(dir);
+    if (rc != 0) {
+        err = journal_failed(problem, rc, path, "put the new journal in its place");
+        goto out;
+    }
+    *ret_lock_fd = lock_fd;
+    lock_fd = -1;
+out:
+    if (lock_fd >= 0) (void)close(lock_fd);
+    return err;
+}
+
+int journal_folder_open(const struct journal_options *options, char **ret_path, int *ret_lock_fd,
+                        struct journal_problem *problem)
+{
+    ASSERT(options->dir != NULL);
+    char *path = journal_path(options->dir, "journal");
+    char *fresh = journal_path(options->dir, "journal.new");
+    int err = BOSKOS_E_NOMEM;
+    if (path == NULL || fresh == NULL) {
+        (void)journal_problem(problem, err, 0, "%s: no memory", options->dir);
+        goto out;
+    }
+    err = dir_make(options->dir, problem);
+    if (err != 0) goto out;
+
+    struct stat status;
+    if (stat(path, &status) == 0)
+        err = folder_lock(path, options->lock_wait_ms, ret_lock_fd, problem);
+    else if (errno == ENOENT)
+        err = journal_make(options->dir, fresh, path, ret_lock_fd, problem);
+    else
+        err = journal_failed(problem, errno, path, "open it");
+    if (err != 0) goto out;
+
+    *ret_path = path;
+    path = NULL;
+out:
+    free(path);
+    free(fresh);
+    return err;
+}

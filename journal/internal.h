@@ -1,0 +1,125 @@
+// journal/internal.h
+//
+// What the files of this folder share, and nobody else includes: the open journal, how errors of
+// LMDB and of system calls become ours, the folder, and the bytes of a record and of a row.
+#ifndef JOURNAL_INTERNAL_H
+#define JOURNAL_INTERNAL_H
+
+#include <lmdb.h>
+#include <stdatomic.h>
+
+#include "journal/journal.h"
+
+struct journal {
+    char *path; // DIR/journal
+    int lock_fd;
+    uint64_t map_bytes;
+    MDB_env *env;
+    MDB_dbi log, results, meta;
+    _Atomic uint64_t first, end; // written by the appending thread, read by any
+    struct hash128 last_chain;   // these two belong to the appending thread
+    uint64_t last_time_ns;
+};
+
+// ---- problem.c: errors and their texts --------------------------------------
+
+// The code of ours for an errno (above 0) or an MDB_ code (below 0).
+int journal_error_of(int rc);
+
+// Writes the problem's text and number and returns `error`. `p` may be NULL.
+int journal_problem(struct journal_problem *p, int error, uint64_t seq, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+// As above with `PATH: cannot WHAT: why; advice` for an errno or an MDB_ code. Sets errno when rc
+// is one.
+int journal_failed(struct journal_problem *p, int rc, const char *path, const char *what);
+
+// Returned, caller frees; NULL without memory.
+char *journal_path(const char *folder, const char *name);
+
+// ---- folder.c: DIR, DIR/journal, the lock -----------------------------------
+
+// Makes DIR when its parent is there, DIR/journal when it is not there, and takes the lock
+// exclusively. Returned, caller frees the path and closes the descriptor.
+int journal_folder_open(const struct journal_options *options, char **ret_path, int *ret_lock_fd,
+                        struct journal_problem *problem);
+
+// Opens or makes a file with mode 0600 whatever the umask. Returns the descriptor or -errno.
+int journal_file_open(const char *path, int flags);
+
+// Flushes the names in a folder. 0 or an errno.
+int journal_folder_sync(const char *path);
+
+// ---- environment.c: the LMDB environment ------------------------------------
+
+#define META_FORMAT "format"         // u16: the newest format of a record in the log
+#define META_CREATED_BY "created-by" // text: the version that made the folder
+
+// Makes data.mdb and lock.mdb with the empty tables in a folder that has none.
+int journal_environment_make(const char *path, struct journal_problem *problem);
+
+// Fills in env and the tables of `j` from j->path and j->map_bytes, and checks the format. On an
+// error j->env is NULL.
+int journal_environment_open(struct journal *j, struct journal_problem *problem);
+
+// ---- record.c: bytes (docs/FORMAT.md) ---------------------------------------
+
+#define KEY_BYTES 8
+#define RECORD_FIELDS_BYTES 16 // format, semantics, kind, zero, time
+#define RECORD_HEAD_BYTES (RECORD_FIELDS_BYTES + HASH128_BYTES)
+
+// What stands before the payload when the checksum is made: the checksum before, the key, the
+// fields.
+#define RECORD_CHAINED_BYTES (HASH128_BYTES + KEY_BYTES + RECORD_FIELDS_BYTES)
+
+#define ROW_CHECKSUM_BYTES 8
+
+static inline void put_u16(uint8_t *to, uint16_t value)
+{
+    to[0] = (uint8_t)(value >> 8);
+    to[1] = (uint8_t)value;
+}
+
+static inline uint16_t get_u16(const uint8_t *from)
+{
+    return (uint16_t)(from[0] << 8 | from[1]);
+}
+
+static inline void put_u64(uint8_t *to, uint64_t value)
+{
+    for (int i = 0; i < 8; i++)
+        to[i] = (uint8_t)(value >> (56 - 8 * i));
+}
+
+static inline uint64_t get_u64(const uint8_t *from)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++)
+        value = value << 8 | from[i];
+    return value;
+}
+
+// Fills in the bytes that are chained before the payload.
+void record_chained_encode(const struct record *r, struct hash128 before,
+                           uint8_t ret_bytes[RECORD_CHAINED_BYTES]);
+
+// The checksum of a record whose payload does not lie behind its chained bytes. BOSKOS_E_NOMEM.
+int record_checksum(const uint8_t chained[RECORD_CHAINED_BYTES], struct text payload,
+                    struct hash128 *ret_checksum);
+
+// BOSKOS_E_CORRUPT when no record's value can have this size.
+int record_size_check(const char *path, uint64_t seq, size_t value_size,
+                      struct journal_problem *problem);
+
+// Reads the fields of a record; r->seq is given, payload and chain are the caller's.
+// BOSKOS_E_CORRUPT, BOSKOS_E_TOO_NEW.
+int record_fields_decode(const char *path, const uint8_t fields[RECORD_FIELDS_BYTES],
+                         struct record *r, struct journal_problem *problem);
+
+// Checks one record's value as it lies in LMDB. `before` NULL: the checksum is not checked. The
+// payload is borrowed from `value`.
+int record_value_check(const char *path, uint64_t seq, const MDB_val *value,
+                       const struct hash128 *before, struct record *ret_record,
+                       struct journal_problem *problem);
+
+#endif

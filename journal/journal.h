@@ -1,0 +1,170 @@
+// journal/journal.h
+//
+// The journal: an append-only sequence of records in LMDB, each with a checksum chained from the
+// one before, a table of result rows beside it, and snapshot files. It does not know what a record,
+// a row or a snapshot means, what time it is, or that HTTP exists: payloads are opaque bytes.
+//
+// One thread appends (the sequencer). Any thread may read through a cursor of its own and write one
+// snapshot at a time. Nothing here logs: a function that finds damage says what and where in a
+// struct journal_problem. LMDB memory never leaves this folder.
+//
+// On disk (docs/FORMAT.md has the bytes): DIR/journal/data.mdb, lock.mdb, LOCK, snapshot-SEQ.
+#ifndef JOURNAL_JOURNAL_H
+#define JOURNAL_JOURNAL_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/hash.h"
+
+#define JOURNAL_FORMAT 1u                              // the version this program writes
+#define JOURNAL_PAYLOAD_BYTES_MAX (256u * 1024 * 1024) // of a record
+#define JOURNAL_ROW_BYTES_MAX 4096u                    // of a result row
+#define JOURNAL_SNAPSHOT_BYTES_MAX UINT32_MAX          // of a snapshot's content
+#define JOURNAL_SNAPSHOTS_MAX 65536u                   // files in the folder
+#define JOURNAL_MAP_BYTES_DEFAULT (64ull << 30)
+
+struct journal; // opaque
+
+// A record as the journal keeps it. Sequence numbers start at 1 and have no gaps.
+struct record {
+    uint64_t seq;
+    uint64_t time_ns;     // the logged time; never below the record before
+    uint16_t kind;        // opaque
+    uint16_t semantics;   // the version of the rules it was made under
+    struct text payload;  // borrowed
+    struct hash128 chain; // the checksum; filled in when read and when appended
+};
+
+// A row of the results table. Not authoritative: made again from the record when it is missing.
+struct journal_row {
+    uint64_t seq;
+    struct text bytes; // borrowed; at most JOURNAL_ROW_BYTES_MAX
+};
+
+// What is wrong and where, for one line of a log: the file, and the sequence number where one is
+// known.
+struct journal_problem {
+    char text[512];
+    uint64_t seq; // 0 when none is known
+};
+
+struct journal_options {
+    const char *dir;       // DIR; its folder `journal` is made when it is not there
+    uint64_t map_bytes;    // 0: JOURNAL_MAP_BYTES_DEFAULT
+    uint32_t lock_wait_ms; // how long to wait for a reader that holds the lock shared
+};
+
+// Opens DIR/journal for appending, or makes it (DIR/journal.new, fsync, rename, fsync of DIR),
+// folder 0700, files 0600. DIR itself is made when its parent is there. Takes the lock exclusively
+// (OFD lock on DIR/journal/LOCK). Checks the format version and that the last record follows from
+// the one before.
+//
+// BOSKOS_E_LOCKED: another daemon has it, at once; or a reader kept it beyond lock_wait_ms.
+// BOSKOS_E_READ_ONLY, BOSKOS_E_TOO_NEW, BOSKOS_E_CORRUPT, BOSKOS_E_NOSPACE, BOSKOS_E_NOMEM (the
+// map's address space cannot be had, too), BOSKOS_E_IO (DIR's parent is missing, too): `problem`
+// names the file and what to do. Returned, caller closes with journal_close, after every cursor and
+// snapshot of it. Here and below `problem` may be NULL, and is written only on an error.
+int journal_open(const struct journal_options *options, struct journal **ret_journal,
+                 struct journal_problem *problem);
+void journal_close(struct journal *j);
+
+// The first kept sequence number and the one after the last record. Equal: no record. A new journal
+// has first == end == 1. Any thread.
+uint64_t journal_first(const struct journal *j);
+uint64_t journal_end(const struct journal *j);
+
+// The checksum and the time of the last record; of an empty journal zeros. The appending thread.
+struct hash128 journal_last_chain(const struct journal *j);
+uint64_t journal_last_time_ns(const struct journal *j);
+
+// Appends `count` records and `rows_count` rows as one transaction and returns when they are
+// durable.
+//
+// `records[0].seq` must be journal_end(j); the rest follow without a gap, with times that do not go
+// back. Rows may be of any records already in the journal, ascending; a row that is there is
+// replaced. The payloads are borrowed until return; each record's `chain` is filled in. Both counts
+// may be 0. On success every record survives power loss. On BOSKOS_E_NOSPACE (disk or map full)
+// nothing was written and the journal is as before. Any other error leaves the file in an unknown
+// state: end the process, recovery will decide.
+int journal_append(struct journal *j, struct record *records, size_t count,
+                   const struct journal_row *rows, size_t rows_count,
+                   struct journal_problem *problem);
+
+// A cursor reads records in order, in short transactions of its own (it copies a bounded stretch at
+// a time), and verifies each checksum against the one before. Each cursor belongs to one thread.
+struct journal_cursor;
+
+// Opens a cursor at record `from` (journal_first <= from <= journal_end). `before` is the checksum
+// of record from-1 where the caller knows it (a snapshot has it) and is then verified; NULL takes
+// what the log says. BOSKOS_E_NOT_FOUND when `from` is outside.
+int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *before,
+                        struct journal_cursor **ret_cursor, struct journal_problem *problem);
+void journal_cursor_close(struct journal_cursor *c);
+
+// The next record and its row (row.seq 0 when the results table has none yet). Both are borrowed
+// until the next call. A stretch (up to 512 records or 1 MiB) and its rows are of one moment: a row
+// appended after its record's stretch was read is not seen by this cursor. BOSKOS_E_NOT_FOUND at
+// journal_end (then `problem` is not written): call again when more was appended. BOSKOS_E_CORRUPT:
+// a gap, a checksum or a form that does not fit, of the record or of its row; BOSKOS_E_TOO_NEW: a
+// record of a newer format. `problem` names file and record, and every further call finds the same.
+int journal_cursor_next(struct journal_cursor *c, struct record *ret_record,
+                        struct journal_row *ret_row, struct journal_problem *problem);
+
+// ---- snapshots --------------------------------------------------------------
+
+// What the journal keeps with a snapshot's bytes.
+struct journal_snapshot {
+    uint64_t seq;          // the last record that is in it
+    uint64_t time_ns;      // and its time
+    struct hash128 chain;  // and its checksum
+    struct hash128 digest; // of the whole state; opaque here
+    uint64_t bytes;        // of the whole file; filled in when reading
+};
+
+// Writes a snapshot: begin, add as often as needed, commit (fsync, rename to snapshot-SEQ with SEQ
+// in 20 digits, fsync of the folder) or abort. The bytes go to the disk as they come, in small
+// synced steps, so that a large snapshot never makes the sequencer's flush wait long. One at a
+// time; abort and commit free the writer, whatever they return. An error of add is kept: every
+// later add and the commit return it too. BOSKOS_E_NOSPACE; BOSKOS_E_TOO_LARGE beyond
+// JOURNAL_SNAPSHOT_BYTES_MAX. What did not become a snapshot is removed.
+struct journal_snapshot_writer;
+int journal_snapshot_begin(struct journal *j, const struct journal_snapshot *about,
+                           struct journal_snapshot_writer **ret_writer,
+                           struct journal_problem *problem);
+int journal_snapshot_add(struct journal_snapshot_writer *w, const void *bytes, size_t size);
+int journal_snapshot_commit(struct journal_snapshot_writer *w, struct journal_problem *problem);
+void journal_snapshot_abort(struct journal_snapshot_writer *w);
+
+// The sequence numbers of the snapshot files, newest first. Returned in *ret_seqs, caller frees
+// with free(); NULL for none. Removes temporary files that a killed writer left when `clean` is set
+// (then no writer may be open). BOSKOS_E_TOO_LARGE beyond JOURNAL_SNAPSHOTS_MAX; BOSKOS_E_IO.
+int journal_snapshots(struct journal *j, bool clean, uint64_t **ret_seqs, size_t *ret_count);
+
+// Maps a snapshot and verifies its header and checksum. *ret_bytes are borrowed until
+// journal_snapshot_close; they are the file's pages, not memory of the process's own.
+// BOSKOS_E_CORRUPT, BOSKOS_E_TOO_NEW, BOSKOS_E_NOT_FOUND: `problem` names the file.
+struct journal_snapshot_map;
+int journal_snapshot_open(struct journal *j, uint64_t seq, struct journal_snapshot *ret_about,
+                          struct text *ret_bytes, struct journal_snapshot_map **ret_map,
+                          struct journal_problem *problem);
+void journal_snapshot_close(struct journal_snapshot_map *m);
+
+// Renames snapshot-SEQ to snapshot-SEQ.bad, so that nobody uses it again. BOSKOS_E_NOT_FOUND.
+int journal_snapshot_set_aside(struct journal *j, uint64_t seq);
+
+// Removes snapshot-SEQ. BOSKOS_E_NOT_FOUND.
+int journal_snapshot_remove(struct journal *j, uint64_t seq);
+
+// ---- figures ----------------------------------------------------------------
+
+struct journal_figures {
+    uint64_t first, end;     // sequence numbers
+    uint64_t log_bytes_used; // pages of data.mdb in use
+    uint64_t log_bytes_file; // the size of data.mdb
+    uint64_t map_bytes;
+};
+
+// Any thread.
+void journal_figures(struct journal *j, struct journal_figures *ret_figures);
+
+#endif

@@ -1,0 +1,221 @@
+// Tests of the journal on damage, which is done by opening the closed LMDB environment by hand.
+#include "tests/test_journal.h"
+
+#include "base/banned.h"
+
+// Flips a bit of a value: the byte at `at`, from the end when it is below 0.
+static void damage(const struct folder *f, const char *name, uint64_t seq, long at)
+{
+    struct table t = table_open(f, name);
+    uint8_t key_bytes[8];
+    key_encode(seq, key_bytes);
+    MDB_val key = {8, key_bytes}, value;
+    assert_int_equal(mdb_get(t.txn, t.dbi, &key, &value), 0);
+    uint8_t copy[4096];
+    assert_true(value.mv_size <= sizeof(copy));
+    memcpy(copy, value.mv_data, value.mv_size);
+    copy[at >= 0 ? (size_t)at : value.mv_size - (size_t)-at] ^= 1;
+    value.mv_data = copy;
+    assert_int_equal(mdb_put(t.txn, t.dbi, &key, &value, 0), 0);
+    table_close(&t);
+}
+
+static void value_set(const struct folder *f, const char *name, MDB_val key, const void *bytes,
+                      size_t size)
+{
+    struct table t = table_open(f, name);
+    MDB_val value = {size, (void *)(uintptr_t)bytes};
+    assert_int_equal(mdb_put(t.txn, t.dbi, &key, &value, 0), 0);
+    table_close(&t);
+}
+
+static struct journal *damaged(struct folder *f, const char *table, uint64_t seq, long at)
+{
+    struct journal *j = must_open(f);
+    assert_int_equal(append_numbered(j, 1000, NULL), 0);
+    assert_int_equal(append_row(j, 700, "row"), 0);
+    journal_close(j);
+    damage(f, table, seq, at);
+    return must_open(f);
+}
+
+static void assert_corrupt_at(struct folder *f, struct journal *j, uint64_t seq)
+{
+    char path[PATH_BYTES], number[32];
+    assert_int_equal(read_numbered(f, j, 1), BOSKOS_E_CORRUPT);
+    assert_int_equal(f->problem.seq, seq);
+    assert_non_null(strstr(f->problem.text, path_in(f, "journal/data.mdb", path)));
+    (void)snprintf(number, sizeof(number), "record %" PRIu64, seq);
+    assert_non_null(strstr(f->problem.text, number));
+    journal_close(j);
+}
+
+static void a_damaged_payload_is_found(void **state)
+{
+    struct folder *f = *state;
+    assert_corrupt_at(f, damaged(f, "log", 600, -1), 600);
+}
+
+static void a_damaged_field_is_found(void **state)
+{
+    struct folder *f = *state;
+    assert_corrupt_at(f, damaged(f, "log", 1, 0), 1); // the format, too, is told from a newer one
+}
+
+static void a_damaged_checksum_is_found(void **state)
+{
+    struct folder *f = *state;
+    assert_corrupt_at(f, damaged(f, "log", 513, 16), 513);
+}
+
+static void a_damaged_row_is_found(void **state)
+{
+    struct folder *f = *state;
+    assert_corrupt_at(f, damaged(f, "results", 700, 0), 700);
+}
+
+static void a_damaged_last_record_is_found_at_open(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    assert_int_equal(append_numbered(j, 10, NULL), 0);
+    journal_close(j);
+    damage(f, "log", 10, -1);
+    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
+    assert_int_equal(f->problem.seq, 10);
+}
+
+static void a_cursor_gives_what_is_before_the_damage_and_then_stays(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = damaged(f, "log", 600, -1);
+    struct journal_cursor *c = cursor_at(f, j, 1);
+    struct record r;
+    struct journal_row row;
+    for (uint64_t seq = 1; seq < 600; seq++)
+        assert_int_equal(journal_cursor_next(c, &r, &row, &f->problem), 0);
+    assert_int_equal(journal_cursor_next(c, &r, &row, &f->problem), BOSKOS_E_CORRUPT);
+    assert_int_equal(journal_cursor_next(c, &r, &row, &f->problem), BOSKOS_E_CORRUPT);
+    assert_int_equal(r.seq, 599);
+    journal_cursor_close(c);
+    journal_close(j);
+}
+
+static void a_value_too_short_is_found(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    assert_int_equal(append_numbered(j, 20, NULL), 0);
+    journal_close(j);
+    uint8_t key[8];
+    key_encode(7, key);
+    value_set(f, "log", (MDB_val){8, key}, "short", 5);
+    assert_corrupt_at(f, must_open(f), 7);
+}
+
+static void a_gap_is_found(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    assert_int_equal(append_numbered(j, 1000, NULL), 0);
+    journal_close(j);
+    struct table t = table_open(f, "log");
+    uint8_t key_bytes[8];
+    key_encode(400, key_bytes);
+    MDB_val key = {8, key_bytes};
+    assert_int_equal(mdb_del(t.txn, t.dbi, &key, NULL), 0);
+    table_close(&t);
+
+    j = must_open(f);
+    struct journal_cursor *c = NULL;
+    assert_int_equal(journal_cursor_open(j, 401, NULL, &c, &f->problem), BOSKOS_E_CORRUPT);
+    assert_int_equal(f->problem.seq, 400);
+    assert_corrupt_at(f, j, 400);
+}
+
+static void a_log_without_its_beginning_is_read_from_where_it_begins(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    assert_int_equal(append_numbered(j, 100, NULL), 0);
+    struct journal_cursor *c = cursor_at(f, j, 1);
+    struct record r;
+    struct journal_row row;
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(journal_cursor_next(c, &r, &row, &f->problem), 0);
+    struct hash128 chain = r.chain;
+    journal_cursor_close(c);
+    journal_close(j);
+
+    struct table t = table_open(f, "log");
+    for (uint64_t seq = 1; seq <= 50; seq++) {
+        uint8_t key_bytes[8];
+        key_encode(seq, key_bytes);
+        MDB_val key = {8, key_bytes};
+        assert_int_equal(mdb_del(t.txn, t.dbi, &key, NULL), 0);
+    }
+    table_close(&t);
+
+    j = must_open(f);
+    assert_int_equal(journal_first(j), 51);
+    assert_int_equal(journal_end(j), 101);
+    assert_int_equal(read_numbered(f, j, 51), 50);
+    assert_int_equal(journal_cursor_open(j, 50, NULL, &c, &f->problem), BOSKOS_E_NOT_FOUND);
+    assert_int_equal(journal_cursor_open(j, 51, &chain, &c, &f->problem), 0);
+    assert_int_equal(journal_cursor_next(c, &r, &row, &f->problem), 0);
+    journal_cursor_close(c);
+    chain.high++;
+    assert_int_equal(journal_cursor_open(j, 51, &chain, &c, &f->problem), 0);
+    assert_int_equal(journal_cursor_next(c, &r, &row, &f->problem), BOSKOS_E_CORRUPT);
+    assert_int_equal(f->problem.seq, 51);
+    journal_cursor_close(c);
+    journal_close(j);
+}
+
+static void a_newer_journal_is_recognised(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    assert_int_equal(append_numbered(j, 2, NULL), 0);
+    journal_close(j);
+    static const uint8_t newer[] = {0, JOURNAL_FORMAT + 1}, none[] = {0, 0};
+    MDB_val key = {6, (void *)(uintptr_t) "format"};
+    value_set(f, "meta", key, newer, sizeof(newer));
+    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_TOO_NEW);
+    assert_non_null(strstr(f->problem.text, "newer boskosd"));
+    value_set(f, "meta", key, none, sizeof(none));
+    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
+}
+
+static void a_newer_record_is_recognised(void **state)
+{
+    struct folder *f = *state;
+    journal_close(must_open(f));
+    uint8_t chained[40] = {[23] = 1, [25] = JOURNAL_FORMAT + 1}; // record 1, without a payload
+    uint8_t value[32], key[8];
+    key_encode(1, key);
+    memcpy(value, chained + 24, 16);
+    hash128_encode(hash128(chained, sizeof(chained)), value + 16);
+    value_set(f, "log", (MDB_val){8, key}, value, sizeof(value));
+    struct journal *j = NULL;
+    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_TOO_NEW);
+    assert_int_equal(f->problem.seq, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_damaged_payload_is_found),
+        TEST(a_damaged_field_is_found),
+        TEST(a_damaged_checksum_is_found),
+        TEST(a_damaged_row_is_found),
+        TEST(a_damaged_last_record_is_found_at_open),
+        TEST(a_cursor_gives_what_is_before_the_damage_and_then_stays),
+        TEST(a_value_too_short_is_found),
+        TEST(a_gap_is_found),
+        TEST(a_log_without_its_beginning_is_read_from_where_it_begins),
+        TEST(a_newer_journal_is_recognised),
+        TEST(a_newer_record_is_recognised),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
