@@ -1,0 +1,140 @@
+// engine/internal.h
+//
+// The engine's parts and who owns what; private to this folder.
+//
+// Threads: the sequencer owns `sm`, `batch` and `time` and alone appends to the journal; the shadow
+// has a state and cursors of its own; the watcher reads the config file. What they share is in
+// `inbox` (under its lock) and in `counters` (atomics).
+#ifndef ENGINE_INTERNAL_H
+#define ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "config/config.h"
+#include "engine/config_command.h"
+#include "engine/engine.h"
+#include "engine/logged_time.h"
+#include "engine/recovery.h"
+#include "journal/journal.h"
+
+#define CLEAN_PERIOD_NS (15 * NS_PER_S)
+#define CLEAN_ROUND_MAX 1000u    // resources cleaned in one round
+#define SWEEP_PERIOD_NS NS_PER_S // an `expire` for dead queue entries alone
+#define REAP_CHECK_NS NS_PER_S   // how often the reaper's next round is looked up
+#define SHADOW_WAKE_NS (100 * NS_PER_MS)
+#define WHY_BYTES 1024u
+
+// A place in a batch: a request's command, a query, or a command of our own (request NULL).
+struct slot {
+    struct engine_request *request;
+    uint64_t seq; // 0: a query
+    uint64_t time_ns;
+    uint32_t kind;
+    size_t payload, payload_size; // in the batch's bytes
+};
+
+struct batch {
+    struct slot *slots;
+    uint32_t count, capacity;
+    uint32_t commands;
+    struct buffer bytes;    // payloads, side by side
+    struct record *records; // of the commands, while appending
+    uint32_t records_capacity;
+    uint64_t next_seq; // of the next command
+    // Rows of results whose batch is durable, to be written with the next one.
+    struct buffer row_bytes;
+    struct journal_row *rows; // bytes.data NULL while gathering: an offset is in `row_offsets`
+    size_t *row_offsets;
+    uint32_t rows_count, rows_capacity;
+};
+
+struct inbox {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct engine_request *first, *last;
+    struct config *config; // read by the watcher, to become a command; owned
+    bool is_stopping;
+    bool is_stopped; // what comes now is refused
+};
+
+struct atomic_histogram {
+    atomic_uint_fast64_t buckets[ENGINE_BUCKETS];
+    atomic_uint_fast64_t count, sum;
+};
+
+struct counters {
+    atomic_uint_fast64_t seq, commits, commands, refused_nospace, snapshots, snapshot_seq,
+        snapshot_time_ns, snapshot_failures, result_mismatches, digest_mismatches, shadow_seq,
+        config_loads, config_errors, config_bad, clock_jumps, clock_behind_ns, reaped, cleaned;
+    struct atomic_histogram commit_us, batch_commands;
+};
+
+struct shadow {
+    pthread_t thread;
+    bool is_running;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool is_stopping; // catch up, write a last snapshot, end
+    struct sm *sm;
+    struct hash128 chain;      // of the record its state is at
+    uint64_t snapshot_mono_ns; // when the last was written, or the start
+    bool is_broken;            // a difference was found: it follows no further
+};
+
+struct watcher {
+    pthread_t thread;
+    bool is_running;
+    int inotify_fd, event_fd; // -1: none
+    atomic_bool is_stopping;
+    struct hash128 content; // of the file that was read last
+};
+
+struct engine {
+    struct engine_options options;
+    struct journal *journal; // NULL: in memory
+    struct sm *sm;
+    struct command_decoder *decoder;
+    struct logged_time time;
+    struct batch batch;
+    struct inbox inbox;
+    struct counters counters;
+    struct shadow shadow;
+    struct watcher watcher;
+    pthread_t sequencer;
+    bool is_sequencing;
+    atomic_uint_fast64_t rows_end; // records below this have a durable row
+    uint64_t swept_ns, reap_checked_ns, cleaned_ns, reap_due_ns;
+    uint64_t opened_mono_ns;
+    uint64_t hash_seed;
+    bool is_full; // the last batch was refused for space
+};
+
+// ---- sequencer.c ------------------------------------------------------------
+
+void *sequencer_main(void *engine);
+// Adds a command of our own to the batch being built.
+void sequencer_add_own(struct engine *e, const struct command *c);
+// Makes the batch durable, applies it, hands out results. Returns 0, or BOSKOS_E_NOSPACE when it
+// was refused.
+int sequencer_commit(struct engine *e);
+// Writes the rows that still wait.
+void sequencer_flush_rows(struct engine *e);
+void batch_init(struct batch *b, uint64_t next_seq);
+void batch_release(struct batch *b);
+void batch_add_row(struct batch *b, uint64_t seq, const struct sm_result *r);
+
+// ---- shadow.c, watcher.c, figures.c -----------------------------------------
+
+int shadow_start(struct engine *e);
+void shadow_stop(struct engine *e); // after the sequencer has ended
+
+// Reads the config file when it is stable (two equal reads 100 ms apart). Errors are logged and
+// counted.
+int watcher_read(struct engine *e, struct config **ret_config);
+int watcher_start(struct engine *e);
+void watcher_stop(struct engine *e);
+
+void histogram_add(struct atomic_histogram *h, uint64_t value);
+
+#endif

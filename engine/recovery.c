@@ -1,0 +1,147 @@
+#include "engine/recovery.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+#include "base/banned.h"
+
+// Opens one snapshot and makes a state of it, checked against what the file says about itself.
+static int load_one(struct journal *j, uint64_t seq, uint64_t hash_seed, struct sm **ret_sm,
+                    struct hash128 *ret_chain, struct journal_problem *problem)
+{
+    struct journal_snapshot about;
+    struct text bytes;
+    struct journal_snapshot_map *map = NULL;
+    struct sm *sm = NULL;
+    int err = journal_snapshot_open(j, seq, &about, &bytes, &map, problem);
+    if (err != 0) return err;
+    err = sm_snapshot_read(bytes, hash_seed, &sm);
+    if (err == 0 && (sm_seq(sm) != about.seq || !hash128_equal(sm_digest(sm), about.digest))) {
+        err = BOSKOS_E_CORRUPT;
+    }
+    if (err != 0) {
+        problem->seq = seq;
+        snprintf(problem->text, sizeof(problem->text), "snapshot-%020" PRIu64 ": %s", seq,
+                 err == BOSKOS_E_TOO_NEW ? "its state was written by a newer version"
+                                         : "its state does not have the digest it claims");
+        goto out;
+    }
+    *ret_sm = sm;
+    *ret_chain = about.chain;
+    sm = NULL;
+out:
+    sm_free(sm);
+    journal_snapshot_close(map);
+    return err;
+}
+
+// The record after the snapshot must follow from it; a log that ends before it has lost data.
+static int check_follows(struct journal *j, uint64_t seq, const struct hash128 *chain,
+                         struct journal_problem *problem)
+{
+    struct journal_cursor *c;
+    if (seq >= journal_end(j)) {
+        problem->seq = journal_end(j);
+        snprintf(problem->text, sizeof(problem->text),
+                 "the log ends at %" PRIu64 ", before snapshot-%020" PRIu64
+                 ": acknowledged commands are lost",
+                 journal_end(j) - 1, seq);
+        return BOSKOS_E_CORRUPT;
+    }
+    int err = journal_cursor_open(j, seq + 1, chain, &c, problem);
+    if (err == 0) journal_cursor_close(c);
+    return err;
+}
+
+static int start_empty(struct journal *j, uint64_t hash_seed, struct sm **ret_sm,
+                       struct hash128 *ret_chain, struct journal_problem *problem)
+{
+    if (journal_first(j) != 1) {
+        problem->seq = journal_first(j);
+        snprintf(problem->text, sizeof(problem->text),
+                 "no good snapshot, and the log begins at %" PRIu64, journal_first(j));
+        return BOSKOS_E_CORRUPT;
+    }
+    *ret_sm = sm_new(hash_seed);
+    *ret_chain = (struct hash128){0, 0};
+    return 0;
+}
+
+int recovery_load(struct journal *j, uint64_t most_seq, bool may_set_aside, uint64_t hash_seed,
+                  const struct log *log, struct sm **ret_sm, uint64_t *ret_seq,
+                  struct hash128 *ret_chain, struct journal_problem *problem)
+{
+    uint64_t *seqs = NULL;
+    size_t count = 0;
+    int err = journal_snapshots(j, may_set_aside, &seqs, &count);
+    if (err != 0) return err;
+    for (size_t i = 0; i < count; i++) {
+        struct sm *sm = NULL;
+        struct hash128 chain;
+        if (seqs[i] > most_seq) continue;
+        err = load_one(j, seqs[i], hash_seed, &sm, &chain, problem);
+        if (err == 0) {
+            err = check_follows(j, seqs[i], &chain, problem);
+            if (err == 0) {
+                *ret_sm = sm;
+                *ret_seq = seqs[i];
+                *ret_chain = chain;
+            } else {
+                sm_free(sm);
+            }
+            goto out;
+        }
+        if (err == BOSKOS_E_TOO_NEW) goto out;
+        log_event(log, LOG_ERROR, "a snapshot is damaged; using the one before",
+                  LOG_F_STRING("problem", problem->text), LOG_F_U64("seq", seqs[i]));
+        if (may_set_aside) journal_snapshot_set_aside(j, seqs[i]);
+    }
+    err = start_empty(j, hash_seed, ret_sm, ret_chain, problem);
+    if (err == 0) *ret_seq = 0;
+out:
+    free(seqs);
+    return err;
+}
+
+// The digest is the end of a row's bytes.
+static enum replay_match compare_rows(struct text stored, struct text made)
+{
+    if (text_equal(stored, made)) return REPLAY_SAME;
+    if (stored.size != made.size || made.size < HASH128_BYTES) return REPLAY_RESULT;
+    size_t before = made.size - HASH128_BYTES;
+    return memcmp(stored.data, made.data, before) == 0 ? REPLAY_DIGEST : REPLAY_RESULT;
+}
+
+int recovery_step(struct sm *sm, struct command_decoder *decoder, struct buffer *scratch,
+                  const struct record *record, const struct journal_row *row,
+                  struct sm_result *ret_result, enum replay_match *ret_match,
+                  struct journal_problem *problem)
+{
+    struct command c;
+    problem->seq = record->seq;
+    if (record->semantics > SM_SEMANTICS) {
+        snprintf(problem->text, sizeof(problem->text),
+                 "record %" PRIu64 " was written under rules %u, this program knows %u: "
+                 "use a newer boskosd",
+                 record->seq, record->semantics, SM_SEMANTICS);
+        return BOSKOS_E_TOO_NEW;
+    }
+    if (record->seq != sm_seq(sm) + 1 || record->time_ns < sm_time_ns(sm) ||
+        command_decode(decoder, record->kind, record->payload, &c) != 0) {
+        snprintf(problem->text, sizeof(problem->text),
+                 "data.mdb: record %" PRIu64 " is not a command that can follow", record->seq);
+        return BOSKOS_E_CORRUPT;
+    }
+    c.seq = record->seq;
+    c.time_ns = record->time_ns;
+    sm_apply(sm, &c, ret_result);
+    *ret_match = REPLAY_NO_ROW;
+    if (row->seq == 0) return 0;
+    buffer_clear(scratch);
+    sm_result_encode(ret_result, scratch);
+    *ret_match = compare_rows(row->bytes, buffer_as_text(scratch));
+    return 0;
+}

@@ -1,0 +1,36 @@
+// engine/recovery.h
+//
+// Recovery: from the newest good snapshot and the records after it to the state, with every
+// checksum, result and digest verified on the way. The shadow and the replay tool go the same way,
+// step by step.
+#ifndef ENGINE_RECOVERY_H
+#define ENGINE_RECOVERY_H
+
+#include "base/log.h"
+#include "journal/journal.h"
+#include "statemachine/state_machine.h"
+
+// Loads the newest good snapshot at or below `most_seq`. A bad one is set aside with a loud line
+// (only when `may_set_aside`) and the one before is tried. Without any: an empty state when the log
+// begins at 1, else BOSKOS_E_CORRUPT. *ret_seq is 0 for the empty state; *ret_chain is the checksum
+// to go on from. The state is returned, caller frees.
+int recovery_load(struct journal *j, uint64_t most_seq, bool may_set_aside, uint64_t hash_seed,
+                  const struct log *log, struct sm **ret_sm, uint64_t *ret_seq,
+                  struct hash128 *ret_chain, struct journal_problem *problem);
+
+// What one replayed record showed.
+enum replay_match {
+    REPLAY_SAME,   // the stored row is what apply gave
+    REPLAY_NO_ROW, // there was none to compare with
+    REPLAY_RESULT, // the result differs
+    REPLAY_DIGEST, // the result is the same, the digest differs
+};
+
+// Decodes and applies one record and compares its row. The result is borrowed as sm_apply says.
+// BOSKOS_E_CORRUPT when the record cannot be decoded, BOSKOS_E_TOO_NEW for newer semantics.
+int recovery_step(struct sm *sm, struct command_decoder *decoder, struct buffer *scratch,
+                  const struct record *record, const struct journal_row *row,
+                  struct sm_result *ret_result, enum replay_match *ret_match,
+                  struct journal_problem *problem);
+
+#endif

@@ -1,0 +1,452 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "engine/internal.h"
+
+#include "base/banned.h"
+
+// ---- the batch --------------------------------------------------------------
+
+void batch_init(struct batch *b, uint64_t next_seq)
+{
+    *b = (struct batch){.next_seq = next_seq};
+    buffer_init(&b->bytes);
+    buffer_init(&b->row_bytes);
+}
+
+void batch_release(struct batch *b)
+{
+    buffer_release(&b->bytes);
+    buffer_release(&b->row_bytes);
+    free(b->slots);
+    free(b->records);
+    free(b->rows);
+    free(b->row_offsets);
+}
+
+static struct slot *batch_slot(struct batch *b)
+{
+    if (b->count == b->capacity) {
+        b->capacity = b->capacity == 0 ? 64 : b->capacity * 2;
+        b->slots = must_realloc(b->slots, b->capacity * sizeof(b->slots[0]));
+    }
+    struct slot *slot = &b->slots[b->count++];
+    *slot = (struct slot){0};
+    return slot;
+}
+
+// Puts a command into the batch under the next sequence number.
+static void batch_add(struct batch *b, struct engine_request *request, const struct command *c,
+                      uint64_t time_ns)
+{
+    struct slot *slot = batch_slot(b);
+    slot->request = request;
+    slot->seq = b->next_seq++;
+    slot->time_ns = time_ns;
+    slot->kind = c->kind;
+    slot->payload = b->bytes.size;
+    command_encode(c, &b->bytes);
+    slot->payload_size = b->bytes.size - slot->payload;
+    b->commands++;
+}
+
+void batch_add_row(struct batch *b, uint64_t seq, const struct sm_result *r)
+{
+    if (b->rows_count == b->rows_capacity) {
+        b->rows_capacity = b->rows_capacity == 0 ? 64 : b->rows_capacity * 2;
+        b->rows = must_realloc(b->rows, b->rows_capacity * sizeof(b->rows[0]));
+        b->row_offsets =
+            must_realloc(b->row_offsets, (b->rows_capacity + 1ul) * sizeof(b->row_offsets[0]));
+    }
+    b->rows[b->rows_count].seq = seq;
+    b->row_offsets[b->rows_count++] = b->row_bytes.size;
+    sm_result_encode(r, &b->row_bytes);
+    b->row_offsets[b->rows_count] = b->row_bytes.size;
+}
+
+// The rows' bytes stand still now: point to them.
+static void batch_settle_rows(struct batch *b)
+{
+    for (uint32_t i = 0; i < b->rows_count; i++) {
+        b->rows[i].bytes = text_of(b->row_bytes.data + b->row_offsets[i],
+                                   b->row_offsets[i + 1] - b->row_offsets[i]);
+    }
+}
+
+static uint32_t batch_settle_records(struct batch *b)
+{
+    if (b->commands > b->records_capacity) {
+        b->records_capacity = b->commands;
+        b->records = must_realloc(b->records, b->records_capacity * sizeof(b->records[0]));
+    }
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct slot *s = &b->slots[i];
+        if (s->seq == 0) continue;
+        b->records[count++] = (struct record){
+            .seq = s->seq,
+            .time_ns = s->time_ns,
+            .kind = (uint16_t)s->kind,
+            .semantics = SM_SEMANTICS,
+            .payload = text_of(b->bytes.data + s->payload, s->payload_size),
+        };
+    }
+    return count;
+}
+
+static void batch_clear(struct batch *b)
+{
+    b->count = 0;
+    b->commands = 0;
+    buffer_clear(&b->bytes);
+}
+
+static void batch_clear_rows(struct batch *b)
+{
+    b->rows_count = 0;
+    buffer_clear(&b->row_bytes);
+}
+
+// ---- commit and apply -------------------------------------------------------
+
+static uint64_t now_ns(struct engine *e)
+{
+    uint64_t ahead_ns; // a jump was made a command when the batch was begun
+    return logged_time_now(&e->time, &ahead_ns);
+}
+
+static void commit_failed(struct engine *e, int err, const struct journal_problem *problem)
+{
+    char why[WHY_BYTES];
+    snprintf(why, sizeof(why), "the journal cannot go on: %s (%s)", problem->text,
+             boskos_error_text(err));
+    e->options.fatal(e->options.context, err == BOSKOS_E_CORRUPT ? 4 : 1, why);
+}
+
+// Appends the batch's commands, and the rows of the batch before.
+static int append(struct engine *e)
+{
+    struct batch *b = &e->batch;
+    struct journal_problem problem = {0};
+    if (e->journal == NULL) {
+        batch_clear_rows(b);
+        return 0;
+    }
+    uint32_t count = batch_settle_records(b);
+    batch_settle_rows(b);
+    uint64_t started_ns = clock_mono_ns(&e->options.clock);
+    int err = journal_append(e->journal, b->records, count, b->rows, b->rows_count, &problem);
+    if (err == BOSKOS_E_NOSPACE) return err;
+    if (err != 0) commit_failed(e, err, &problem);
+    histogram_add(&e->counters.commit_us,
+                  (clock_mono_ns(&e->options.clock) - started_ns) / NS_PER_US);
+    if (b->rows_count > 0) atomic_store(&e->rows_end, b->rows[b->rows_count - 1].seq + 1);
+    batch_clear_rows(b);
+    return 0;
+}
+
+// Commands of our own are applied from their bytes: what they were made of may be gone by now.
+static const struct command *command_of(struct engine *e, const struct slot *s,
+                                        struct command *memory)
+{
+    if (s->request != NULL) {
+        s->request->command->seq = s->seq;
+        s->request->command->time_ns = s->time_ns;
+        return s->request->command;
+    }
+    struct text payload = text_of(e->batch.bytes.data + s->payload, s->payload_size);
+    int err = command_decode(e->decoder, s->kind, payload, memory);
+    ASSERT(err == 0); // we have just encoded it
+    memory->seq = s->seq;
+    memory->time_ns = s->time_ns;
+    return memory;
+}
+
+static void apply_slot(struct engine *e, const struct slot *s)
+{
+    struct sm_result result;
+    struct command memory;
+    sm_apply(e->sm, command_of(e, s, &memory), &result);
+    if (e->journal != NULL) batch_add_row(&e->batch, s->seq, &result);
+    if (s->request != NULL) {
+        s->request->done(s->request, 0, e->sm, &result, s->time_ns);
+    }
+}
+
+static void refuse_batch(struct engine *e, int error)
+{
+    struct batch *b = &e->batch;
+    uint64_t refused = 0;
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct slot *s = &b->slots[i];
+        if (s->request == NULL) continue;
+        if (s->seq == 0) {
+            s->request->done(s->request, 0, e->sm, NULL, now_ns(e));
+            continue;
+        }
+        s->request->done(s->request, error, NULL, NULL, s->time_ns);
+        refused++;
+    }
+    atomic_fetch_add(&e->counters.refused_nospace, refused);
+    b->next_seq -= b->commands;
+    batch_clear(b);
+}
+
+static void note_space(struct engine *e, bool is_full)
+{
+    if (is_full == e->is_full) return;
+    e->is_full = is_full;
+    if (is_full) {
+        log_event(e->options.log, LOG_ERROR,
+                  "the disk or the journal's map is full: commands are refused until there is room",
+                  LOG_F_STRING("data_dir", e->options.data_dir));
+    } else {
+        log_event(e->options.log, LOG_WARNING, "there is room again: commands are served");
+    }
+}
+
+int sequencer_commit(struct engine *e)
+{
+    struct batch *b = &e->batch;
+    struct counters *counters = &e->counters;
+    if (b->commands > 0) {
+        int err = append(e);
+        note_space(e, err != 0);
+        if (err != 0) {
+            refuse_batch(e, err);
+            return err;
+        }
+        atomic_fetch_add(&counters->commits, 1);
+        atomic_fetch_add(&counters->commands, b->commands);
+        histogram_add(&counters->batch_commands, b->commands);
+    }
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct slot *s = &b->slots[i];
+        if (s->seq != 0) {
+            apply_slot(e, s);
+        } else {
+            s->request->done(s->request, 0, e->sm, NULL, now_ns(e));
+        }
+    }
+    atomic_store(&counters->seq, sm_seq(e->sm));
+    batch_clear(b);
+    return 0;
+}
+
+void sequencer_flush_rows(struct engine *e)
+{
+    if (e->journal != NULL && e->batch.rows_count > 0) append(e);
+}
+
+void sequencer_add_own(struct engine *e, const struct command *c)
+{
+    batch_add(&e->batch, NULL, c, now_ns(e));
+}
+
+// ---- what time asks for -----------------------------------------------------
+
+static void add_clock(struct engine *e, uint64_t time_ns, uint64_t ahead_ns)
+{
+    struct command c = {.kind = COMMAND_CLOCK, .as.clock = {.ahead_ns = ahead_ns}};
+    log_event(e->options.log, LOG_WARNING, "the clock jumped ahead; leases and queues get grace",
+              LOG_F_DURATION("ahead", ahead_ns));
+    atomic_fetch_add(&e->counters.clock_jumps, 1);
+    batch_add(&e->batch, NULL, &c, time_ns);
+}
+
+static void watch_slew(struct engine *e, bool was_behind)
+{
+    atomic_store(&e->counters.clock_behind_ns, e->time.behind_ns);
+    if (e->time.is_behind && !was_behind) {
+        log_event(e->options.log, LOG_WARNING,
+                  "the clock went back; logged time runs at half speed until it has caught up",
+                  LOG_F_DURATION("behind", e->time.behind_ns));
+    }
+}
+
+// Adds `expire` when something is due. Dead queue entries alone bring one at most once a second.
+static void add_expire(struct engine *e, uint64_t time_ns)
+{
+    bool sweep = sm_queue_due_ns(e->sm) < time_ns && time_ns >= e->swept_ns + SWEEP_PERIOD_NS;
+    if (!sweep && sm_expiry_due_ns(e->sm) >= time_ns) return;
+    struct command c = {.kind = COMMAND_EXPIRE};
+    e->swept_ns = time_ns;
+    batch_add(&e->batch, NULL, &c, time_ns);
+}
+
+static void add_reap(struct engine *e, uint64_t time_ns)
+{
+    if (time_ns >= e->reap_checked_ns + REAP_CHECK_NS) {
+        e->reap_checked_ns = time_ns;
+        e->reap_due_ns = sm_reap_due_ns(e->sm);
+    }
+    if (time_ns < e->reap_due_ns) return;
+    struct command c = {.kind = COMMAND_REAP};
+    e->reap_due_ns = SM_NEVER; // looked up anew after this one
+    batch_add(&e->batch, NULL, &c, time_ns);
+    atomic_fetch_add(&e->counters.reaped, 1);
+    log_event(e->options.log, LOG_INFO, "the reaper takes back abandoned leases",
+              LOG_F_U64("seq", e->batch.next_seq - 1));
+}
+
+// Names that a resource to be cleaned holds, but that are not there to be given back, are logged.
+static void log_missing(struct engine *e, struct text name, const struct text *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct sm_resource r;
+        if (sm_find(e->sm, names[i], &r) == 0 && text_is_empty(r.owner) &&
+            text_equal(r.state, name)) {
+            continue;
+        }
+        log_event(e->options.log, LOG_WARNING, "a leased resource is not there to be cleaned",
+                  LOG_F_TEXT("resource", name), LOG_F_TEXT("leased", names[i]));
+    }
+}
+
+static void add_clean(struct engine *e, const struct sm_cleanable *cleanable, uint64_t time_ns)
+{
+    struct text *names = NULL;
+    size_t count = 0;
+    int err = config_parse_names(cleanable->leased, &names, &count);
+    if (err != 0) {
+        log_event(e->options.log, LOG_WARNING,
+                  "leasedResources is no list of names; cleaning anyway",
+                  LOG_F_TEXT("resource", cleanable->name));
+    }
+    log_missing(e, cleanable->name, names, count);
+    struct command c = {.kind = COMMAND_CLEAN,
+                        .as.clean = {.name = cleanable->name,
+                                     .leased = cleanable->leased,
+                                     .names = names,
+                                     .names_count = (uint32_t)count}};
+    batch_add(&e->batch, NULL, &c, time_ns);
+    atomic_fetch_add(&e->counters.cleaned, 1);
+    free(names);
+}
+
+static void add_cleans(struct engine *e, uint64_t time_ns)
+{
+    if (!sm_cleaner_enabled(e->sm) || time_ns < e->cleaned_ns + CLEAN_PERIOD_NS) return;
+    const struct sm_cleanable *list;
+    uint32_t count;
+    e->cleaned_ns = time_ns;
+    sm_cleanable(e->sm, CLEAN_ROUND_MAX, &list, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        add_clean(e, &list[i], time_ns);
+    }
+}
+
+// The config that the watcher read, when it means something else than the one in force.
+static void add_config(struct engine *e, struct config *config, uint64_t time_ns)
+{
+    struct command *c = config_command_new(config);
+    struct buffer bytes;
+    buffer_init(&bytes);
+    command_encode(c, &bytes);
+    if (!text_equal(buffer_as_text(&bytes), sm_config_bytes(e->sm))) {
+        batch_add(&e->batch, NULL, c, time_ns);
+        atomic_fetch_add(&e->counters.config_loads, 1);
+        log_event(e->options.log, LOG_INFO, "the config changed",
+                  LOG_F_U64("seq", e->batch.next_seq - 1));
+    }
+    buffer_release(&bytes);
+    free(c);
+    config_free(config);
+}
+
+// Begins a batch: what must come before the requests.
+static void begin(struct engine *e, struct config *config)
+{
+    uint64_t ahead_ns;
+    bool was_behind = e->time.is_behind;
+    uint64_t time_ns = logged_time_now(&e->time, &ahead_ns);
+    watch_slew(e, was_behind);
+    if (ahead_ns > 0) {
+        // Renews first: what is due is looked at again with the next batch.
+        add_clock(e, time_ns, ahead_ns);
+    } else {
+        add_expire(e, time_ns);
+        add_reap(e, time_ns);
+        add_cleans(e, time_ns);
+    }
+    if (config != NULL) add_config(e, config, time_ns);
+}
+
+// ---- the loop ---------------------------------------------------------------
+
+// When something is due next, as a span from now; what the config asks for is looked at each
+// second.
+static uint64_t idle_ns(struct engine *e)
+{
+    uint64_t time_ns = now_ns(e);
+    uint64_t due = sm_expiry_due_ns(e->sm);
+    uint64_t longest = NS_PER_S;
+    if (due <= time_ns) return e->is_full ? longest : 1;
+    return due - time_ns + 1 < longest ? due - time_ns + 1 : longest;
+}
+
+static struct timespec after(struct engine *e, uint64_t span_ns)
+{
+    uint64_t at = clock_mono_ns(&e->options.clock) + span_ns;
+    return (struct timespec){.tv_sec = (time_t)(at / NS_PER_S), .tv_nsec = (long)(at % NS_PER_S)};
+}
+
+// Waits for requests, a config, the end, or something due. Returns the chain that waited.
+static struct engine_request *take(struct engine *e, struct config **ret_config, bool *ret_stop)
+{
+    struct inbox *inbox = &e->inbox;
+    struct timespec until = after(e, idle_ns(e));
+    pthread_mutex_lock(&inbox->lock);
+    while (inbox->first == NULL && inbox->config == NULL && !inbox->is_stopping) {
+        if (pthread_cond_timedwait(&inbox->wake, &inbox->lock, &until) != 0) break;
+    }
+    struct engine_request *first = inbox->first;
+    inbox->first = inbox->last = NULL;
+    *ret_config = inbox->config;
+    inbox->config = NULL;
+    *ret_stop = inbox->is_stopping;
+    if (inbox->is_stopping && first == NULL) inbox->is_stopped = true;
+    pthread_mutex_unlock(&inbox->lock);
+    return first;
+}
+
+// Moves requests into the batch, up to its limits; returns what is left.
+static struct engine_request *gather(struct engine *e, struct engine_request *first)
+{
+    struct batch *b = &e->batch;
+    while (first != NULL && b->count < ENGINE_BATCH_COMMANDS_MAX &&
+           b->bytes.size < ENGINE_BATCH_BYTES_MAX) {
+        struct engine_request *r = first;
+        first = r->next;
+        if (r->command != NULL) {
+            batch_add(b, r, r->command, now_ns(e));
+        } else {
+            batch_slot(b)->request = r;
+        }
+    }
+    return first;
+}
+
+void *sequencer_main(void *context)
+{
+    struct engine *e = context;
+    bool stop = false;
+    while (!stop) {
+        struct config *config = NULL;
+        struct engine_request *first = take(e, &config, &stop);
+        stop = stop && first == NULL;
+        do {
+            begin(e, config);
+            config = NULL;
+            first = gather(e, first);
+            bool had_requests = e->batch.count > 0;
+            sequencer_commit(e);
+            if (had_requests) e->options.batch_done(e->options.context);
+        } while (first != NULL);
+    }
+    sequencer_flush_rows(e);
+    return NULL;
+}

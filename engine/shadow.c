@@ -1,0 +1,192 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "engine/internal.h"
+
+#include "base/banned.h"
+
+// The shadow is a second state that follows the durable log through the same apply and compares
+// every result and digest with what the sequencer stored. Snapshots are written from it: the
+// sequencer never stops for one, and each is a proof that replay works.
+
+static void alarm_mismatch(struct engine *e, enum replay_match match, uint64_t seq)
+{
+    bool is_digest = match == REPLAY_DIGEST;
+    atomic_fetch_add(is_digest ? &e->counters.digest_mismatches : &e->counters.result_mismatches,
+                     1);
+    e->shadow.is_broken = true;
+    log_event(e->options.log, LOG_ERROR,
+              "ALARM: replaying a command gave something else than applying it did; "
+              "no snapshots are written until a restart",
+              LOG_F_STRING("differs", is_digest ? "digest" : "result"), LOG_F_U64("seq", seq));
+}
+
+static void alarm_problem(struct engine *e, const struct journal_problem *problem)
+{
+    e->shadow.is_broken = true;
+    atomic_fetch_add(&e->counters.snapshot_failures, 1);
+    log_event(e->options.log, LOG_ERROR, "ALARM: the log cannot be read back",
+              LOG_F_STRING("problem", problem->text), LOG_F_U64("seq", problem->seq));
+}
+
+// Follows the log up to the last record that has a stored row. Returns how many records it applied.
+static uint64_t follow(struct engine *e, struct command_decoder *decoder, struct buffer *scratch)
+{
+    struct shadow *s = &e->shadow;
+    struct journal_problem problem = {0};
+    struct journal_cursor *cursor;
+    uint64_t end = atomic_load(&e->rows_end);
+    uint64_t from = sm_seq(s->sm) + 1;
+    if (from >= end || s->is_broken) return 0;
+    int err = journal_cursor_open(e->journal, from, &s->chain, &cursor, &problem);
+    if (err != 0) {
+        alarm_problem(e, &problem);
+        return 0;
+    }
+    while (sm_seq(s->sm) + 1 < end && !s->is_broken) {
+        struct record record;
+        struct journal_row row;
+        struct sm_result result;
+        enum replay_match match;
+        err = journal_cursor_next(cursor, &record, &row, &problem);
+        if (err == 0) {
+            err = recovery_step(s->sm, decoder, scratch, &record, &row, &result, &match, &problem);
+        }
+        if (err != 0) {
+            alarm_problem(e, &problem);
+            break;
+        }
+        s->chain = record.chain;
+        if (match != REPLAY_SAME) alarm_mismatch(e, match, record.seq);
+    }
+    journal_cursor_close(cursor);
+    atomic_store(&e->counters.shadow_seq, sm_seq(s->sm));
+    return sm_seq(s->sm) + 1 - from;
+}
+
+static int write_piece(void *context, const void *bytes, size_t size)
+{
+    return journal_snapshot_add(context, bytes, size);
+}
+
+static void snapshot_failed(struct engine *e, int err, const struct journal_problem *problem)
+{
+    atomic_fetch_add(&e->counters.snapshot_failures, 1);
+    log_event(
+        e->options.log, LOG_ERROR, "a snapshot could not be written; the log is complete without",
+        LOG_F_STRING("problem", problem->text), LOG_F_STRING("error", boskos_error_text(err)));
+}
+
+static void write_snapshot(struct engine *e)
+{
+    struct shadow *s = &e->shadow;
+    struct journal_problem problem = {0};
+    struct journal_snapshot_writer *w;
+    struct journal_snapshot about = {.seq = sm_seq(s->sm),
+                                     .time_ns = sm_time_ns(s->sm),
+                                     .chain = s->chain,
+                                     .digest = sm_digest(s->sm)};
+    uint64_t started_ns = clock_mono_ns(&e->options.clock);
+    s->snapshot_mono_ns = started_ns;
+    int err = journal_snapshot_begin(e->journal, &about, &w, &problem);
+    if (err != 0) {
+        snapshot_failed(e, err, &problem);
+        return;
+    }
+    err = sm_snapshot_write(s->sm, write_piece, w);
+    if (err != 0) {
+        journal_snapshot_abort(w);
+    } else {
+        err = journal_snapshot_commit(w, &problem);
+    }
+    if (err != 0) {
+        snapshot_failed(e, err, &problem);
+        return;
+    }
+    atomic_store(&e->counters.snapshot_time_ns, about.time_ns);
+    atomic_store(&e->counters.snapshot_seq, about.seq);
+    atomic_fetch_add(&e->counters.snapshots, 1);
+    log_event(e->options.log, LOG_INFO, "wrote a snapshot", LOG_F_U64("seq", about.seq),
+              LOG_F_U64("resources", sm_resources_count(s->sm)),
+              LOG_F_DURATION("took", clock_mono_ns(&e->options.clock) - started_ns));
+}
+
+static bool is_snapshot_due(const struct engine *e, bool is_last)
+{
+    const struct shadow *s = &e->shadow;
+    uint64_t since = sm_seq(s->sm) - atomic_load(&e->counters.snapshot_seq);
+    if (s->is_broken || since == 0) return false;
+    return is_last || since >= e->options.snapshot_every ||
+           clock_mono_ns(&e->options.clock) - s->snapshot_mono_ns >= ENGINE_SNAPSHOT_EVERY_NS;
+}
+
+// Sleeps a little; true when the end was asked for.
+static bool nap(struct engine *e)
+{
+    struct shadow *s = &e->shadow;
+    uint64_t at = clock_mono_ns(&e->options.clock) + SHADOW_WAKE_NS;
+    struct timespec until = {.tv_sec = (time_t)(at / NS_PER_S), .tv_nsec = (long)(at % NS_PER_S)};
+    pthread_mutex_lock(&s->lock);
+    while (!s->is_stopping && pthread_cond_timedwait(&s->wake, &s->lock, &until) == 0) {
+    }
+    bool stop = s->is_stopping;
+    pthread_mutex_unlock(&s->lock);
+    return stop;
+}
+
+// The shadow begins where recovery did and goes the same way once more.
+static bool shadow_load(struct engine *e)
+{
+    struct shadow *s = &e->shadow;
+    struct journal_problem problem = {0};
+    uint64_t seq;
+    int err = recovery_load(e->journal, UINT64_MAX, false, e->hash_seed, e->options.log, &s->sm,
+                            &seq, &s->chain, &problem);
+    if (err != 0) alarm_problem(e, &problem);
+    return err == 0;
+}
+
+static void *shadow_main(void *context)
+{
+    struct engine *e = context;
+    struct command_decoder *decoder = command_decoder_new();
+    struct buffer scratch;
+    buffer_init(&scratch);
+    // The sequencer's share of the processor comes first. On Linux a nice value is the thread's
+    // own.
+    setpriority(PRIO_PROCESS, 0, 10);
+    bool stop = !shadow_load(e);
+    while (!stop) {
+        stop = nap(e);
+        follow(e, decoder, &scratch);
+        if (is_snapshot_due(e, stop)) write_snapshot(e);
+    }
+    buffer_release(&scratch);
+    command_decoder_free(decoder);
+    return NULL;
+}
+
+int shadow_start(struct engine *e)
+{
+    struct shadow *s = &e->shadow;
+    if (e->journal == NULL) return 0;
+    s->snapshot_mono_ns = clock_mono_ns(&e->options.clock);
+    if (pthread_create(&s->thread, NULL, shadow_main, e) != 0) return BOSKOS_E_NOMEM;
+    s->is_running = true;
+    return 0;
+}
+
+void shadow_stop(struct engine *e)
+{
+    struct shadow *s = &e->shadow;
+    if (!s->is_running) return;
+    pthread_mutex_lock(&s->lock);
+    s->is_stopping = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+    pthread_join(s->thread, NULL);
+    s->is_running = false;
+}
