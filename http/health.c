@@ -1,0 +1,26 @@
+#include "http/internal.h"
+
+#include "base/banned.h"
+
+void health_answer(struct request *r, struct text method)
+{
+    struct http_server *s = r->connection->port->server;
+    struct text path = buffer_as_text(&r->path);
+    bool is_ready = text_equal(path, TEXT("/healthz/ready"));
+    if (!is_ready && !text_equal(path, TEXT("/healthz"))) {
+        request_refuse(r, MHD_HTTP_NOT_FOUND, "not found");
+        return;
+    }
+    if (!text_equal(method, TEXT("GET")) && !text_equal(method, TEXT("HEAD"))) {
+        request_refuse(r, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
+        r->reply.allow = "GET, HEAD";
+        return;
+    }
+    if (is_ready && (s->engine == NULL || s->draining)) {
+        request_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "not ready");
+        return;
+    }
+    r->reply = (struct wire_reply){.status = MHD_HTTP_OK, .content = WIRE_CONTENT_TEXT};
+    buffer_string(&r->out, "OK");
+    r->stage = REQUEST_ANSWERED;
+}

@@ -1,0 +1,223 @@
+// http/internal.h
+//
+// What the files of http/ share: the server, its ports, connections and requests.
+//
+// Everything here belongs to the loop thread, except where a comment says otherwise.
+#ifndef HTTP_INTERNAL_H
+#define HTTP_INTERNAL_H
+
+#include "http/http.h"
+#include "http/series.h"
+#include "wire/wire.h"
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+// A head may use half of it as it comes in, and grow; what is above HTTP_HEAD_BYTES_MAX and fits
+// here gets our text, what does not fit the library's.
+#define POOL_BYTES (32u * 1024)
+
+#define BUFFER_KEPT_BYTES (8u * 1024) // a request's buffers are freed above this
+#define REPLY_DEADLINE_FACTOR 4u      // of the body's: from the reply to its last byte taken
+#define FILES_OF_OURS 64u             // descriptors kept from connections
+#define SIDE_CONNECTIONS_MAX 64u      // of the health port and of the metrics port
+#define LINGER_MAX 16u
+#define RUNS_MAX 8u // of the library in a row, then the loop looks around
+
+enum port_kind { PORT_API, PORT_HEALTH, PORT_METRICS };
+#define PORTS 3u
+
+struct port {
+    struct http_server *server;
+    enum port_kind kind;
+    int fd; // bound, -1: off or the library's
+    unsigned connections_max;
+    struct MHD_Daemon *daemon; // NULL: not listening
+    unsigned connections;
+    bool run_again; // a place became free: the library listens again only when it is run
+};
+
+// Which deadline a connection is under.
+enum phase { PHASE_HEAD, PHASE_BODY, PHASE_REPLY, PHASE_NONE };
+#define PHASES_TIMED 3u
+
+enum request_stage {
+    REQUEST_IDLE,      // between requests, or the request line is not complete
+    REQUEST_LINE,      // the request line is there
+    REQUEST_BODY,      // the head was accepted
+    REQUEST_READY,     // complete, to be handed to the engine after this run of the library
+    REQUEST_SUBMITTED, // the engine has it, the connection is suspended
+    REQUEST_ANSWERED,  // the reply is made
+    REQUEST_REPLYING   // and was given to the library
+};
+
+struct request {
+    struct engine_request engine;
+    struct connection *connection;
+    struct request *next; // in the ready list, then in the done list
+    enum request_stage stage;
+    uint64_t started_ns;    // when the head was complete
+    const char *raw_target; // where the library keeps it; only to be compared
+    struct buffer target, path, body, out;
+    struct text query; // in target
+    enum wire_call call;
+    bool body_counts;
+    uint64_t body_bytes;
+    struct wire_request wire;
+    struct wire_status status;
+    struct wire_reply reply;
+    const char *content_type; // instead of the reply's
+    uint64_t seq;             // of the command, or of the state a query saw
+    bool is_logged, is_read, close_after;
+    bool is_granted;
+    uint64_t waited_ns;
+};
+
+struct connection {
+    struct port *port;
+    struct MHD_Connection *mhd;
+    int fd; // the library's
+    enum phase phase;
+    uint64_t deadline_ns;
+    struct connection *prev, *next; // in the phase's list, oldest first
+    bool linger;                    // unread input may be left when it closes
+    struct request request;
+};
+
+struct connection_list {
+    struct connection *first, *last;
+};
+
+struct lingering {
+    int fd; // -1: free
+    uint64_t deadline_ns;
+    uint64_t bytes;
+};
+
+struct http_server {
+    struct port ports[PORTS];
+    struct clock clock;
+    const struct log *log;
+    const char *version;
+    uint64_t phase_ns[PHASES_TIMED];
+    uint64_t start_wall_ns;
+    int epoll_fd;
+    int wake_fd; // written by any thread
+    pthread_t thread;
+    bool has_thread;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    // Under lock.
+    struct engine *wanted_engine;
+    struct MHD_Daemon *wanted_api;
+    bool serve_wanted, drain_wanted, drain_done, stop_wanted;
+
+    _Atomic(struct request *) done; // pushed by the sequencer, emptied by the loop
+
+    // The loop thread's.
+    struct engine *engine; // NULL: before http_serve and after the drain
+    bool draining, stopping;
+    uint64_t drain_deadline_ns, stop_deadline_ns;
+    struct connection_list phases[PHASES_TIMED];
+    struct request *ready_first, *ready_last;
+    uint64_t in_flight;
+    struct lingering lingering[LINGER_MAX];
+    struct family http_duration, http_bytes, acquire_duration;
+    struct buffer labels; // scratch
+};
+
+// ---- socket.c ---------------------------------------------------------------
+
+// A bound socket, nonblocking and close-on-exec. `address` NULL: every address. See http_open for
+// errors.
+int socket_bind(const char *address, uint16_t number, int *ret_fd, char *why, size_t why_size);
+
+// Raises the limit of descriptors as far as it goes and returns it.
+uint64_t socket_files_max(void);
+
+// ---- connection.c -----------------------------------------------------------
+
+// For MHD_OPTION_NOTIFY_CONNECTION; context is the port.
+void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_context,
+                       enum MHD_ConnectionNotificationCode code);
+
+// Puts the connection under the deadline of a phase, counted from now.
+void connection_phase(struct connection *c, enum phase phase);
+
+// Shuts down what is over its deadline; the library then sees the end and closes. Returns the next
+// deadline of any, UINT64_MAX for none.
+uint64_t connections_expire(struct http_server *s, uint64_t now_ns);
+
+// Closes connections that wait for a request of which nothing has come.
+void connections_close_idle(struct http_server *s);
+
+// Reads and drops what comes in on a closed connection, so that its last reply is not lost to a
+// reset.
+void linger_readable(struct http_server *s, uint32_t slot);
+void linger_close_all(struct http_server *s);
+
+// ---- request.c --------------------------------------------------------------
+
+void request_init(struct request *r, struct connection *c);
+void request_release(struct request *r);
+
+// For the library: MHD_OPTION_URI_LOG_CALLBACK, the handler, MHD_OPTION_NOTIFY_COMPLETED.
+void *request_line(void *context, const char *target, struct MHD_Connection *mhd);
+enum MHD_Result request_handle(void *context, struct MHD_Connection *mhd, const char *url,
+                               const char *method, const char *version, const char *upload,
+                               size_t *upload_size, void **request_context);
+void request_completed(void *context, struct MHD_Connection *mhd, void **request_context,
+                       enum MHD_RequestTerminationCode code);
+
+// A reply of our own: a refusal that names what is wrong.
+void request_refuse(struct request *r, uint32_t status, const char *message);
+
+// Marks the request as one for the engine, with `done` to be called there.
+void request_to_engine(struct request *r, void (*done)(struct engine_request *, int, struct sm *,
+                                                       const struct sm_result *, uint64_t));
+
+// On the sequencer's thread: the reply is in r->out, the loop may have the request back.
+void request_done(struct request *r, int error);
+
+// Hands what became ready to the engine, as one chain.
+void requests_submit(struct http_server *s);
+
+// Resumes what the engine has answered.
+void requests_resume(struct http_server *s);
+
+// ---- check.c ----------------------------------------------------------------
+
+struct head {
+    bool is_chunked;
+    uint64_t length; // of the body, 0 without
+};
+
+// Checks the form of a head more strictly than the library. Returns 0, or the status of the refusal
+// with its text in *ret_message.
+uint32_t check_head(struct request *r, const char *method, const char *version,
+                    struct head *ret_head, const char **ret_message);
+
+// ---- health.c, metrics.c ----------------------------------------------------
+
+void health_answer(struct request *r, struct text method);
+
+// Answers at once, or by the engine.
+void metrics_answer(struct request *r, struct text method);
+void metrics_finish(struct request *r);
+void metrics_init(struct http_server *s);
+void metrics_release(struct http_server *s);
+
+// Counts a reply.
+void metrics_count(struct request *r, const char *method);
+
+// ---- page.c -----------------------------------------------------------------
+
+// Appends the resources' figures; on the sequencer's thread.
+void page_resources(struct sm *sm, struct buffer *out);
+
+// Appends all others.
+void page_figures(struct http_server *s, struct buffer *out);
+
+#endif

@@ -1,0 +1,193 @@
+#include "http/internal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/banned.h"
+
+#define TYPES_MAX 1000u // with labels of their own; the rest is one type, `other`
+
+static const char *const states[] = {
+    "free", "busy", "dirty", "cleaning", "leased", "toBeDeleted", "tombstone",
+};
+
+#define STATES (uint32_t)(sizeof states / sizeof states[0])
+
+static void resources_line(struct buffer *out, struct text type, struct text state, uint64_t count)
+{
+    // The page so far stands in the buffer: a label of it must not look for the comma before.
+    struct buffer labels;
+    buffer_init(&labels);
+    series_label(&labels, "type", type);
+    series_label(&labels, "state", state);
+    buffer_string(out, "boskos_resources{");
+    buffer_text(out, buffer_as_text(&labels));
+    buffer_format(out, "} %" PRIu64 "\n", count);
+    buffer_release(&labels);
+}
+
+void page_resources(struct sm *sm, struct buffer *out)
+{
+    const struct text *types;
+    uint32_t types_count;
+    sm_types(sm, &types, &types_count);
+
+    series_head(out, "boskos_resources", "Resources by type and state.", "gauge");
+    uint64_t beyond = 0;
+    for (uint32_t i = 0; i < types_count; i++) {
+        uint64_t rest = sm_count_of_type(sm, types[i]);
+        if (i >= TYPES_MAX || types[i].size > SERIES_LABEL_BYTES) {
+            beyond += rest;
+            continue;
+        }
+        for (uint32_t state = 0; state < STATES; state++) {
+            struct text name = text_from(states[state]);
+            uint64_t count = sm_count_in_state(sm, types[i], name);
+            rest -= count;
+            resources_line(out, types[i], name, count);
+        }
+        resources_line(out, types[i], TEXT("other"), rest);
+    }
+    if (beyond > 0) resources_line(out, TEXT("other"), TEXT("other"), beyond);
+
+    series_number(out, "boskosd_resources", "Resources.", "gauge", sm_resources_count(sm));
+    series_number(out, "boskosd_queue_entries", "Requests queued, live or not yet swept.", "gauge",
+                  sm_queue_entries(sm));
+}
+
+// The engine's histograms: bucket i counts up to 2^i units, the last one the rest.
+static void page_histogram(struct buffer *out, const char *name, const char *help, bool is_us,
+                           const struct engine_histogram *h)
+{
+    series_head(out, name, help, "histogram");
+    uint64_t total = 0;
+    for (uint32_t i = 0; i + 1 < ENGINE_BUCKETS; i++) {
+        total += h->buckets[i];
+        buffer_format(out, "%s_bucket{le=\"", name);
+        if (is_us)
+            series_seconds(out, (UINT64_C(1) << i) * NS_PER_US);
+        else
+            buffer_format(out, "%" PRIu64, UINT64_C(1) << i);
+        buffer_format(out, "\"} %" PRIu64 "\n", total);
+    }
+    // The sum of the buckets and not h->count: the engine may be counting just now.
+    total += h->buckets[ENGINE_BUCKETS - 1];
+    buffer_format(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum ", name, total, name);
+    if (is_us)
+        series_seconds(out, h->sum * NS_PER_US);
+    else
+        buffer_format(out, "%" PRIu64, h->sum);
+    buffer_format(out, "\n%s_count %" PRIu64 "\n", name, total);
+}
+
+static void page_engine(struct http_server *s, struct buffer *out)
+{
+    struct engine_figures f;
+    engine_figures(s->engine, &f);
+    page_histogram(out, "boskosd_commit_duration_seconds", "Time a commit took.", true,
+                   &f.commit_us);
+    page_histogram(out, "boskosd_batch_commands", "Commands in a commit.", false,
+                   &f.batch_commands);
+
+    const struct {
+        const char *name, *help, *type;
+        uint64_t value;
+    } figures[] = {
+        {"boskosd_seq", "Sequence number of the last durable record.", "gauge", f.seq},
+        {"boskosd_commits_total", "Transactions that held commands.", "counter", f.commits},
+        {"boskosd_commands_total", "Commands in them.", "counter", f.commands},
+        {"boskosd_refused_nospace_total", "Requests refused because the disk or the map was full.",
+         "counter", f.refused_nospace},
+        {"boskosd_log_bytes", "Used pages of the log.", "gauge", f.log_bytes},
+        {"boskosd_snapshots_total", "Snapshots written.", "counter", f.snapshots},
+        {"boskosd_snapshot_seq", "Sequence number of the newest snapshot.", "gauge",
+         f.snapshot_seq},
+        {"boskosd_snapshot_failures_total", "Snapshots that failed.", "counter",
+         f.snapshot_failures},
+        {"boskosd_result_mismatches_total", "Replayed results that were not the stored ones.",
+         "counter", f.result_mismatches},
+        {"boskosd_digest_mismatches_total", "Replayed digests that were not the stored ones.",
+         "counter", f.digest_mismatches},
+        {"boskosd_shadow_lag_commands", "How far the shadow state is behind.", "gauge",
+         f.seq > f.shadow_seq ? f.seq - f.shadow_seq : 0},
+        {"boskosd_config_loads_total", "Config commands.", "counter", f.config_loads},
+        {"boskosd_config_errors_total", "Config files that were refused.", "counter",
+         f.config_errors},
+        {"boskosd_config_bad", "1 while the config file on disk is refused.", "gauge",
+         f.config_bad},
+        {"boskosd_clock_jumps_total", "Clock commands: the wall clock jumped ahead.", "counter",
+         f.clock_jumps_forward},
+        {"boskosd_reaped_total", "Reap commands.", "counter", f.reaped},
+        {"boskosd_cleaned_total", "Clean commands.", "counter", f.cleaned},
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
+        series_number(out, figures[i].name, figures[i].help, figures[i].type, figures[i].value);
+
+    series_head(out, "boskosd_clock_behind_seconds",
+                "How far the wall clock is behind the logged time.", "gauge");
+    buffer_string(out, "boskosd_clock_behind_seconds ");
+    series_seconds(out, f.clock_behind_ns);
+    buffer_char(out, '\n');
+    if (f.snapshot_seq == 0) return;
+    uint64_t now_ns = clock_wall_ns(&s->clock);
+    series_head(out, "boskosd_snapshot_age_seconds", "Age of the newest snapshot.", "gauge");
+    buffer_string(out, "boskosd_snapshot_age_seconds ");
+    series_seconds(out, now_ns > f.snapshot_time_ns ? now_ns - f.snapshot_time_ns : 0);
+    buffer_char(out, '\n');
+}
+
+// RssAnon of this process; 0 where the system does not say.
+static uint64_t resident_anon_bytes(void)
+{
+    char text[4096];
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    ssize_t size = read(fd, text, sizeof text - 1);
+    (void)close(fd);
+    if (size <= 0) return 0;
+    text[size] = '\0';
+    const char *line = strstr(text, "\nRssAnon:");
+    return line == NULL ? 0 : strtoull(line + strlen("\nRssAnon:"), NULL, 10) * 1024;
+}
+
+static uint64_t open_files(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    if (folder == NULL) return 0;
+    uint64_t count = 0;
+    for (const struct dirent *e; (e = readdir(folder)) != NULL;)
+        count += e->d_name[0] != '.';
+    (void)closedir(folder);
+    return count > 0 ? count - 1 : 0; // without the folder's own
+}
+
+void page_figures(struct http_server *s, struct buffer *out)
+{
+    family_print(&s->acquire_duration, out);
+    family_print(&s->http_duration, out);
+    family_print(&s->http_bytes, out);
+    if (s->engine != NULL) page_engine(s, out);
+
+    series_number(out, "boskosd_connections_open", "Connections of the API.", "gauge",
+                  s->ports[PORT_API].connections);
+    series_number(out, "boskosd_connections_max", "How many may be open at once.", "gauge",
+                  s->ports[PORT_API].connections_max);
+    series_number(out, "boskosd_requests_in_flight", "Requests handed to the engine.", "gauge",
+                  s->in_flight);
+    series_number(out, "boskosd_resident_anon_bytes", "Anonymous memory in use.", "gauge",
+                  resident_anon_bytes());
+    series_number(out, "boskosd_open_fds", "Open file descriptors.", "gauge", open_files());
+    series_head(out, "boskosd_process_start_time_seconds", "When the process started, since 1970.",
+                "gauge");
+    buffer_string(out, "boskosd_process_start_time_seconds ");
+    series_seconds(out, s->start_wall_ns);
+    buffer_char(out, '\n');
+
+    series_head(out, "boskosd_build_info", "The version of the program.", "gauge");
+    buffer_clear(&s->labels);
+    series_label(&s->labels, "version", text_from(s->version));
+    buffer_format(out, "boskosd_build_info{%.*s} 1\n", TEXT_ARG(buffer_as_text(&s->labels)));
+}
