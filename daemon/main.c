@@ -1,0 +1,169 @@
+// boskosd: reads the command line, opens the parts, waits for signals, closes the parts. Nothing
+// else.
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/options.h"
+
+#include "base/banned.h"
+
+#define WHY_BYTES 1024u
+#define HOST_BYTES 256u
+
+struct daemon {
+    struct options options;
+    struct log log;
+    struct http_server *http;
+    struct engine *engine;
+    struct engine_recovery recovery;
+    char host[HOST_BYTES];
+    char why[WHY_BYTES];
+};
+
+static void end_for(void *context, int exit_code, const char *why)
+{
+    const struct daemon *d = context;
+    log_event(&d->log, LOG_FATAL, why);
+    _exit(exit_code);
+}
+
+static void batch_done(void *context)
+{
+    const struct daemon *d = context;
+    if (d->http != NULL) http_batch_done(d->http);
+}
+
+static int open_http(struct daemon *d)
+{
+    const struct options *o = &d->options;
+    struct http_options options = {.address = o->address,
+                                   .api = o->api,
+                                   .health = o->health,
+                                   .metrics = o->metrics,
+                                   .clock = d->log.clock,
+                                   .log = &d->log,
+                                   .version = BOSKOSD_VERSION};
+    return http_open(&options, &d->http, d->why, sizeof(d->why)) == 0 ? 0 : 1;
+}
+
+static int open_engine(struct daemon *d)
+{
+    const struct options *o = &d->options;
+    int exit_code = 1;
+    gethostname(d->host, sizeof(d->host) - 1);
+    struct engine_options options = {.data_dir = o->in_memory ? NULL : o->data_dir,
+                                     .config_path = o->config_path,
+                                     .strict_config = o->strict_config,
+                                     .request_ttl_ns = o->request_ttl_ns,
+                                     .snapshot_every = o->snapshot_every,
+                                     .version = BOSKOSD_VERSION,
+                                     .host = d->host,
+                                     .clock = d->log.clock,
+                                     .log = &d->log,
+                                     .batch_done = batch_done,
+                                     .fatal = end_for,
+                                     .context = d};
+    int err = engine_open(&options, &d->engine, &d->recovery, d->why, sizeof(d->why), &exit_code);
+    return err == 0 ? 0 : exit_code;
+}
+
+static int start(struct daemon *d)
+{
+    int err = engine_start(d->engine);
+    if (err != 0) {
+        snprintf(d->why, sizeof(d->why), "a thread cannot be started: %s", boskos_error_text(err));
+        return 1;
+    }
+    return http_serve(d->http, d->engine, d->why, sizeof(d->why)) == 0 ? 0 : 1;
+}
+
+static void say_started(const struct daemon *d)
+{
+    const struct engine_recovery *r = &d->recovery;
+    const struct options *o = &d->options;
+    for (uint32_t i = 0; i < o->ignored_count; i++) {
+        log_event(&d->log, LOG_WARNING, "a flag of Boskos has no effect here",
+                  LOG_F_STRING("flag", o->ignored[i]));
+    }
+    log_event(&d->log, LOG_INFO, "boskosd is ready", LOG_F_STRING("version", BOSKOSD_VERSION),
+              LOG_F_STRING("data_dir", o->in_memory ? "none (--in_memory)" : o->data_dir),
+              LOG_F_U64("port", o->api.number), LOG_F_U64("seq", r->seq),
+              LOG_F_U64("snapshot", r->snapshot_seq), LOG_F_U64("tail", r->tail),
+              LOG_F_U64("resources", r->resources), LOG_F_DURATION("recovery", r->took_ns));
+}
+
+// Until then SIGTERM and SIGINT end the process at once: nothing was promised to anyone yet.
+static void block_signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(how, &set, NULL);
+}
+
+static void wait_for_end(struct daemon *d)
+{
+    sigset_t set;
+    int signal_number = 0;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    while (sigwait(&set, &signal_number) != 0 || signal_number == SIGHUP) {
+        log_event(&d->log, LOG_INFO, "SIGHUP: reading the config again");
+        engine_reload(d->engine);
+    }
+    log_event(&d->log, LOG_INFO, "ending: answering what is in flight");
+}
+
+static int run(struct daemon *d)
+{
+    sigset_t hangup;
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &hangup, NULL);
+    block_signals(SIG_BLOCK); // for the threads to come
+    int exit_code = open_http(d);
+    if (exit_code != 0) goto out;
+    block_signals(SIG_UNBLOCK);
+    exit_code = open_engine(d);
+    block_signals(SIG_BLOCK);
+    if (exit_code == 0) exit_code = start(d);
+    if (exit_code != 0) goto out;
+    say_started(d);
+    wait_for_end(d);
+    http_drain(d->http);
+    engine_stop(d->engine);
+    log_event(&d->log, LOG_INFO, "ended");
+out:
+    if (exit_code != 0) log_event(&d->log, LOG_FATAL, d->why);
+    http_close(d->http);
+    engine_close(d->engine);
+    return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon d = {0};
+    signal(SIGPIPE, SIG_IGN);
+    switch (options_read(argc, argv, &d.options, d.why, sizeof(d.why))) {
+    case OPTIONS_RUN: break;
+    case OPTIONS_HELP: print_help(); return 0;
+    case OPTIONS_VERSION: puts("boskosd " BOSKOSD_VERSION); return 0;
+    case OPTIONS_WRONG: fprintf(stderr, "boskosd: %s\n", d.why); return 2;
+    }
+    if (access(d.options.config_path, R_OK) != 0) {
+        fprintf(stderr, "boskosd: --config: %s: %s\n", d.options.config_path, strerror(errno));
+        return 2;
+    }
+    d.log = (struct log){.fd = STDERR_FILENO,
+                         .level = d.options.log_level,
+                         .format = d.options.log_format,
+                         .clock = clock_system()};
+    return run(&d);
+}
