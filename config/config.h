@@ -13,7 +13,7 @@
 
 // Limits; a text beyond one is an error that names it.
 #define CONFIG_BYTES_MAX (64u * 1024 * 1024)
-#define CONFIG_NAMES_MAX 2000000u
+#define CONFIG_NAMES_MAX 2000000u // also of the sum of all min-count
 #define CONFIG_DEPTH_MAX 64u      // nesting of collections
 #define CONFIG_NODES_MAX 8000000u // nodes visited, aliases expanded
 #define CONFIG_TEXT_MAX 4096u     // bytes of a type or a state

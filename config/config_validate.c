@@ -99,6 +99,18 @@ static void check_names(struct checker *c, const struct entry_draft *d)
         check_name(c, d, i, n->line);
 }
 
+// What min-count asks for is made at once: as many resources as there may be names.
+static void check_made(struct checker *c, const struct entry_draft *d)
+{
+    uint64_t before = c->made_count;
+    c->made_count += (uint64_t)d->entry.min_count;
+    if (c->made_count < before) c->made_count = UINT64_MAX;
+    if (before <= CONFIG_NAMES_MAX && c->made_count > CONFIG_NAMES_MAX)
+        config_report_limit(c->report, d->min_line,
+                            ".%zu.min-count: more than %u dynamic resources in all", d->index,
+                            CONFIG_NAMES_MAX);
+}
+
 static void check_counts(struct checker *c, const struct entry_draft *d)
 {
     struct report *r = c->report;
@@ -121,6 +133,7 @@ static void check_counts(struct checker *c, const struct entry_draft *d)
     if (!d->max_bad && !d->min_bad && e->min_count > e->max_count)
         config_report_error(r, d->min_line, ".%zu.min-count: must be <= .%zu.max-count", d->index,
                             d->index);
+    if (!d->min_bad && e->min_count > 0) check_made(c, d);
 }
 
 static void count_needs(struct checker *c, const struct entry_draft *d)

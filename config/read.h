@@ -37,6 +37,7 @@ struct checker {
     struct text_table names;
     struct text_table types;
     size_t types_needed;
+    uint64_t made_count; // the sum of all min-count
     bool incomplete; // an entry could not be read, so that what is missing may be in it
 };
 

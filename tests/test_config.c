@@ -578,6 +578,11 @@ static void test_limits_of_texts(void **state)
     check_error(buffer_as_text(&yaml), BOSKOS_E_TOO_LARGE,
                 ".0.names: more than 2000000 names in all");
 
+    // What would be made at once has the same limit, over all entries.
+    check_error(TEXT("resources:\n- {type: d, min-count: 1500000, max-count: 1500000}\n"
+                     "- {type: e, min-count: 1500000, max-count: 1500000}\n"),
+                BOSKOS_E_TOO_LARGE, ".1.min-count: more than 2000000 dynamic resources in all");
+
     // One huge text in very many places: as a name, and as a key.
     buffer_clear(&yaml);
     buffer_string(&yaml, "x: &x ");
