@@ -132,15 +132,25 @@ static int recover(struct engine *e, struct engine_recovery *ret, struct journal
     int err = recovery_load(e->journal, UINT64_MAX, true, e->hash_seed, e->options.log, &e->sm,
                             &found.snapshot_seq, &chain, problem);
     if (err != 0) return err;
+    atomic_store(&e->counters.snapshot_seq, found.snapshot_seq);
+    atomic_store(&e->counters.snapshot_time_ns, sm_time_ns(e->sm));
     err = replay_tail(e, chain, &found.tail, problem);
     if (err != 0) return err;
     found.seq = sm_seq(e->sm);
     found.resources = sm_resources_count(e->sm);
     found.took_ns = clock_mono_ns(&e->options.clock) - e->opened_mono_ns;
-    atomic_store(&e->counters.snapshot_seq, found.snapshot_seq);
     atomic_store(&e->rows_end, found.seq + 1 - e->batch.rows_count);
     *ret = found;
     return 0;
+}
+
+// Who cannot have this folder may have another, or none.
+static void advise_folder(struct journal_problem *problem)
+{
+    size_t size = strlen(problem->text);
+    bool is_named = strstr(problem->text, "--data-dir") != NULL;
+    snprintf(problem->text + size, sizeof(problem->text) - size, "%s, or keep nothing: --in_memory",
+             is_named ? "" : "; choose another --data-dir");
 }
 
 static int open_journal(struct engine *e, struct engine_recovery *ret,
@@ -150,6 +160,7 @@ static int open_journal(struct engine *e, struct engine_recovery *ret,
                                       .map_bytes = e->options.map_bytes,
                                       .lock_wait_ms = LOCK_WAIT_MS};
     int err = journal_open(&options, &e->journal, problem);
+    if (err == BOSKOS_E_READ_ONLY || err == BOSKOS_E_IO) advise_folder(problem);
     if (err != 0) return err;
     return recover(e, ret, problem);
 }

@@ -16,17 +16,35 @@ static const char *const states[] = {
 
 #define STATES (uint32_t)(sizeof states / sizeof states[0])
 
-static void resources_line(struct buffer *out, struct text type, struct text state, uint64_t count)
+static void resources_line(struct buffer *out, const char *name, struct text type,
+                           struct text state, uint64_t count)
 {
     // The page so far stands in the buffer: a label of it must not look for the comma before.
     struct buffer labels;
     buffer_init(&labels);
     series_label(&labels, "type", type);
     series_label(&labels, "state", state);
-    buffer_string(out, "boskos_resources{");
+    buffer_format(out, "%s{", name);
     buffer_text(out, buffer_as_text(&labels));
     buffer_format(out, "} %" PRIu64 "\n", count);
     buffer_release(&labels);
+}
+
+// The queues of types that exist, for well-known states; anything else only counts in the total,
+// since anyone can fill it.
+static void page_queues(struct sm *sm, const struct text *types, uint32_t types_count,
+                        struct buffer *out)
+{
+    series_head(out, "boskosd_queue_length", "Requests queued for a type and state, where any.",
+                "gauge");
+    for (uint32_t i = 0; i < types_count && i < TYPES_MAX; i++) {
+        if (types[i].size > SERIES_LABEL_BYTES) continue;
+        for (uint32_t state = 0; state < STATES; state++) {
+            uint64_t length = sm_queue_length(sm, types[i], text_from(states[state]));
+            if (length == 0) continue;
+            resources_line(out, "boskosd_queue_length", types[i], text_from(states[state]), length);
+        }
+    }
 }
 
 void page_resources(struct sm *sm, struct buffer *out)
@@ -47,12 +65,13 @@ void page_resources(struct sm *sm, struct buffer *out)
             struct text name = text_from(states[state]);
             uint64_t count = sm_count_in_state(sm, types[i], name);
             rest -= count;
-            resources_line(out, types[i], name, count);
+            resources_line(out, "boskos_resources", types[i], name, count);
         }
-        resources_line(out, types[i], TEXT("other"), rest);
+        resources_line(out, "boskos_resources", types[i], TEXT("other"), rest);
     }
-    if (beyond > 0) resources_line(out, TEXT("other"), TEXT("other"), beyond);
+    if (beyond > 0) resources_line(out, "boskos_resources", TEXT("other"), TEXT("other"), beyond);
 
+    page_queues(sm, types, types_count, out);
     series_number(out, "boskosd_resources", "Resources.", "gauge", sm_resources_count(sm));
     series_number(out, "boskosd_queue_entries", "Requests queued, live or not yet swept.", "gauge",
                   sm_queue_entries(sm));

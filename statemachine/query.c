@@ -58,6 +58,12 @@ uint64_t sm_queue_entries(const struct sm *sm)
     return sm->requests.count;
 }
 
+uint64_t sm_queue_length(const struct sm *sm, struct text type, struct text state)
+{
+    const struct queue *q = queue_find(sm, type, state);
+    return q != NULL ? q->entries.size : 0;
+}
+
 int sm_find(struct sm *sm, struct text name, struct sm_resource *ret_resource)
 {
     const struct resource *r = resource_find(sm, name);

@@ -161,8 +161,9 @@ struct sm_queue_entry {
 void sm_queues(struct sm *sm, uint64_t now_ns,
                bool (*each)(void *context, const struct sm_queue_entry *e), void *context);
 
-// Entries kept, live or not yet swept.
+// Entries kept, live or not yet swept: of all queues, and of one.
 uint64_t sm_queue_entries(const struct sm *sm);
+uint64_t sm_queue_length(const struct sm *sm, struct text type, struct text state);
 
 struct sm_life_cycle {
     struct text type, state;
