@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/banned.h"
 
@@ -33,7 +35,8 @@ struct journal_cursor {
 
     uint8_t *bytes;
     size_t capacity, used;
-    size_t count, given; // entries loaded, and given out
+    size_t count, given;    // entries loaded, and given out
+    const char *low, *high; // what of the map the stretch has touched
     struct entry entries[STRETCH_RECORDS_MAX];
 };
 
@@ -169,6 +172,24 @@ static int forms_check(const struct journal_cursor *c, uint64_t seq, const MDB_v
     return 0;
 }
 
+static void touched_add(struct journal_cursor *c, const MDB_val *v)
+{
+    const char *data = v->mv_data;
+    if (c->low == NULL || data < c->low) c->low = data;
+    if (c->high == NULL || data + v->mv_size > c->high) c->high = data + v->mv_size;
+}
+
+// Lets go of the log's pages that were copied: they stay in the system's cache, but do not count as
+// this process's memory. Who needs one again finds it there.
+static void touched_drop(struct journal_cursor *c)
+{
+    if (c->low == NULL) return;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t low = (uintptr_t)c->low / page * page;
+    (void)madvise((void *)low, (uintptr_t)c->high - low, MADV_DONTNEED);
+    c->low = c->high = NULL;
+}
+
 // Copies a record and its row (NULL: none) behind what is loaded. *ret_fits is false when the
 // stretch is full before it.
 static int entry_add(struct journal_cursor *c, const MDB_val *value, const MDB_val *key,
@@ -196,9 +217,11 @@ static int entry_add(struct journal_cursor *c, const MDB_val *value, const MDB_v
     memcpy(to + KEY_BYTES, from, RECORD_FIELDS_BYTES);
     memcpy(to + KEY_BYTES + RECORD_FIELDS_BYTES, from + RECORD_HEAD_BYTES, payload_size);
     c->used += size;
+    touched_add(c, value);
 
     e->row_at = 0;
     if (row != NULL) {
+        touched_add(c, row);
         e->row_at = c->used;
         e->row_size = (uint32_t)(row->mv_size - ROW_CHECKSUM_BYTES);
         memcpy(c->bytes + c->used, key->mv_data, KEY_BYTES);
@@ -269,6 +292,7 @@ static int stretch_load(struct journal_cursor *c, struct journal_problem *proble
     else
         err = journal_failed(problem, rc, c->j->path, "read the log");
     mdb_txn_reset(c->txn);
+    touched_drop(c);
     return err;
 }
 
