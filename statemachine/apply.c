@@ -281,12 +281,19 @@ static struct sm_result apply_expire(struct sm *sm)
     return done();
 }
 
+// Renews what was alive at the previous stamp. No more was slept through than the stamps are apart.
+static void give_grace(struct sm *sm, uint64_t before_ns, uint64_t slept_ns)
+{
+    uint64_t step_ns = sm->time_ns - before_ns;
+    queues_renew(sm, before_ns, instant_add(sm->time_ns, sm->request_ttl_ns));
+    slept(sm, slept_ns < step_ns ? slept_ns : step_ns);
+    digest_core(sm);
+}
+
 static struct sm_result apply_clock(struct sm *sm, const struct command_clock *c,
                                     uint64_t before_ns)
 {
-    queues_renew(sm, before_ns, instant_add(sm->time_ns, sm->request_ttl_ns));
-    slept(sm, c->ahead_ns);
-    digest_core(sm);
+    give_grace(sm, before_ns, c->ahead_ns);
     return done();
 }
 
@@ -296,9 +303,7 @@ static struct sm_result apply_started(struct sm *sm, const struct command_starte
     if (!sm->has_started) sm->salt = c->salt;
     sm->has_started = true;
     sm->request_ttl_ns = c->request_ttl_ns;
-    queues_renew(sm, before_ns, instant_add(sm->time_ns, sm->request_ttl_ns));
-    slept(sm, c->downtime_ns);
-    digest_core(sm);
+    give_grace(sm, before_ns, c->downtime_ns);
     return done();
 }
 

@@ -159,10 +159,13 @@ static int read_head(struct canonical_reader *r, struct sm *sm, struct hash128 *
     uint64_t form = canonical_read_u64(r);
     uint64_t semantics = canonical_read_u64(r);
     if (!r->failed && (form > SNAPSHOT_FORM || semantics > SM_SEMANTICS)) return BOSKOS_E_TOO_NEW;
+    if (form != SNAPSHOT_FORM || semantics == 0) r->failed = true; // there were none before
     sm->seq = canonical_read_u64(r);
     sm->time_ns = canonical_read_u64(r);
     sm->has_started = canonical_read_bool(r);
-    sm->salt = (uint32_t)canonical_read_u64(r);
+    uint64_t salt = canonical_read_u64(r);
+    if (salt > 0xfff) r->failed = true;
+    sm->salt = (uint32_t)salt;
     sm->request_ttl_ns = canonical_read_i64(r);
     sm->reaped_ns = canonical_read_u64(r);
     sm->grace_ns = canonical_read_u64(r);
@@ -272,12 +275,16 @@ static void read_queue(struct canonical_reader *r, struct sm *sm)
     struct text type = canonical_read_text(r);
     struct text state = canonical_read_text(r);
     uint32_t count = canonical_read_array(r);
+    if (count == 0 || queue_find(sm, type, state) != NULL) r->failed = true;
+    uint64_t last_ticket = 0;
     for (uint32_t i = 0; i < count && !r->failed; i++) {
         canonical_expect_array(r, 4);
         struct text id = canonical_read_text(r);
         uint64_t ticket = canonical_read_u64(r);
         uint64_t first_poll_ns = canonical_read_u64(r);
         uint64_t deadline_ns = canonical_read_u64(r);
+        if (ticket <= last_ticket) r->failed = true;
+        last_ticket = ticket;
         if (r->failed) return;
         if (request_find(sm, queue_find(sm, type, state), id) != NULL) {
             r->failed = true;

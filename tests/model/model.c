@@ -509,7 +509,8 @@ static void apply_grace(struct model *m, uint64_t before_ns, uint64_t slept_ns)
     for (uint32_t i = 0; i < m->entries_count; i++)
         m->entries[i].deadline_ns = model_after(m->now_ns, m->request_ttl_ns);
     m->gaps = model_grow(m->gaps, m->gaps_count, sizeof(*m->gaps));
-    m->gaps[m->gaps_count++] = (struct gap){m->now_ns, slept_ns};
+    uint64_t step_ns = m->now_ns - before_ns; // no more can have been slept through
+    m->gaps[m->gaps_count++] = (struct gap){m->now_ns, slept_ns < step_ns ? slept_ns : step_ns};
 }
 
 static void apply_started(struct model *m, const struct command_started *c, uint64_t before_ns)
