@@ -73,13 +73,13 @@ static void show_progress(struct engine *e, uint64_t seq, uint64_t *shown_ns)
               LOG_F_U64("of", journal_end(e->journal) - 1));
 }
 
-// Writes result rows that a crash left out.
-static int write_rows(struct engine *e, uint32_t at_least)
+static void explain_hole(struct journal_problem *problem, uint64_t missing, uint64_t present)
 {
-    if (e->batch.rows_count < at_least) return 0;
-    sequencer_flush_rows(e);
-    // A full disk is no reason not to start: rows can be made again.
-    return 0;
+    problem->seq = missing;
+    snprintf(problem->text, sizeof(problem->text),
+             "data.mdb: the result of record %" PRIu64 " is missing, that of record %" PRIu64
+             " after it is not: the file is damaged",
+             missing, present);
 }
 
 // Replays the records after the state, comparing each with its row. A missing tail of rows is made
@@ -91,7 +91,7 @@ static int replay_tail(struct engine *e, struct hash128 chain, uint64_t *ret_tai
     struct buffer scratch;
     uint64_t from = sm_seq(e->sm) + 1;
     uint64_t shown_ns = e->opened_mono_ns;
-    bool rows_ended = false;
+    uint64_t missing = 0; // the first record without a row
     int err = journal_cursor_open(e->journal, from, from > 1 ? &chain : NULL, &cursor, problem);
     if (err != 0) return err;
     buffer_init(&scratch);
@@ -108,10 +108,16 @@ static int replay_tail(struct engine *e, struct hash128 chain, uint64_t *ret_tai
         }
         if (err != 0) goto out;
         if (match == REPLAY_NO_ROW) {
-            rows_ended = true;
+            if (missing == 0) missing = record.seq;
             batch_add_row(&e->batch, record.seq, &result);
-        } else if (match != REPLAY_SAME || rows_ended) {
-            explain_mismatch(problem, &record, match);
+            // A full disk is no reason not to start: they can be made again.
+            if (e->batch.rows_count % ROWS_AT_ONCE == 0) sequencer_flush_rows(e);
+        } else if (match != REPLAY_SAME || missing != 0) {
+            if (match != REPLAY_SAME) {
+                explain_mismatch(problem, &record, match);
+            } else {
+                explain_hole(problem, missing, record.seq);
+            }
             err = BOSKOS_E_CORRUPT;
             goto out;
         }
@@ -178,7 +184,7 @@ static void add_started(struct engine *e)
         .host = text_from(e->options.host),
         .downtime_ns = is_first ? 0 : e->time.last_ns - before_ns,
         .request_ttl_ns = e->options.request_ttl_ns,
-        .salt = (uint32_t)(e->hash_seed >> 52),
+        .salt = (uint32_t)(random_bits(e) >> 52),
     };
     sequencer_add_own(e, &c);
 }
@@ -190,16 +196,7 @@ static int add_first_config(struct engine *e, char *why, size_t why_size)
     if (e->options.config_path == NULL) return 0;
     int err = watcher_read(e, &config);
     if (err == 0) {
-        struct command *c = config_command_new(config);
-        struct buffer bytes;
-        buffer_init(&bytes);
-        command_encode(c, &bytes);
-        if (!text_equal(buffer_as_text(&bytes), sm_config_bytes(e->sm))) {
-            sequencer_add_own(e, c);
-            atomic_fetch_add(&e->counters.config_loads, 1);
-        }
-        buffer_release(&bytes);
-        free(c);
+        sequencer_add_config(e, config);
         config_free(config);
         return 0;
     }
@@ -223,7 +220,7 @@ static int start_commands(struct engine *e, char *why, size_t why_size)
                  boskos_error_text(err));
         return err;
     }
-    write_rows(e, 1);
+    sequencer_flush_rows(e);
     return 0;
 }
 
@@ -287,15 +284,15 @@ void engine_submit(struct engine *e, struct engine_request *first)
         last = last->next;
     }
     pthread_mutex_lock(&inbox->lock);
-    bool is_stopped = inbox->is_stopped;
+    bool is_stopping = inbox->is_stopping;
     bool was_empty = inbox->first == NULL;
-    if (!is_stopped) {
+    if (!is_stopping) {
         *(was_empty ? &inbox->first : &inbox->last->next) = first;
         inbox->last = last;
     }
     if (was_empty) pthread_cond_signal(&inbox->wake);
     pthread_mutex_unlock(&inbox->lock);
-    if (is_stopped) refuse_chain(e, first);
+    if (is_stopping) refuse_chain(e, first);
 }
 
 void engine_stop(struct engine *e)
@@ -315,7 +312,9 @@ void engine_close(struct engine *e)
 {
     if (e == NULL) return;
     engine_stop(e);
+    watcher_release(e);
     config_free(e->inbox.config);
+    config_free(e->config);
     sm_free(e->shadow.sm);
     sm_free(e->sm);
     command_decoder_free(e->decoder);

@@ -52,8 +52,9 @@ struct engine_request {
     // Called once on the sequencer's thread: for a command after it is durable and applied, with
     // its result; for a query with result NULL and the state as it is then, only durable things in
     // it. `sm` and `result` are borrowed for the call. With error != 0 (BOSKOS_E_NOSPACE,
-    // BOSKOS_E_STOPPED) nothing was done, sm and result are NULL. now_ns is the logged time. Must
-    // be quick and not block.
+    // BOSKOS_E_STOPPED) nothing was done, sm and result are NULL; BOSKOS_E_STOPPED comes on the
+    // submitter's own thread, before engine_submit returns. now_ns is the logged time. Must be
+    // quick and not block.
     void (*done)(struct engine_request *r, int error, struct sm *sm, const struct sm_result *result,
                  uint64_t now_ns);
     struct engine_request *next; // the engine's

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "config/config.h"
 #include "engine/config_command.h"
@@ -22,7 +23,9 @@
 #define CLEAN_ROUND_MAX 1000u    // resources cleaned in one round
 #define SWEEP_PERIOD_NS NS_PER_S // an `expire` for dead queue entries alone
 #define REAP_CHECK_NS NS_PER_S   // how often the reaper's next round is looked up
+#define CONFIG_RETRY_NS NS_PER_S // after the disk or the map was too full for one
 #define SHADOW_WAKE_NS (100 * NS_PER_MS)
+#define SNAPSHOT_RETRY_NS (60 * NS_PER_S) // after one could not be written
 #define WHY_BYTES 1024u
 
 // A place in a batch: a request's command, a query, or a command of our own (request NULL).
@@ -54,8 +57,7 @@ struct inbox {
     pthread_cond_t wake;
     struct engine_request *first, *last;
     struct config *config; // read by the watcher, to become a command; owned
-    bool is_stopping;
-    bool is_stopped; // what comes now is refused
+    bool is_stopping;      // what comes now is refused
 };
 
 struct atomic_histogram {
@@ -78,7 +80,8 @@ struct shadow {
     bool is_stopping; // catch up, write a last snapshot, end
     struct sm *sm;
     struct hash128 chain;      // of the record its state is at
-    uint64_t snapshot_mono_ns; // when the last was written, or the start
+    uint64_t snapshot_mono_ns; // when the last was begun, or the start
+    bool has_failed;           // the last could not be written
     bool is_broken;            // a difference was found: it follows no further
 };
 
@@ -88,6 +91,7 @@ struct watcher {
     int inotify_fd, event_fd; // -1: none
     atomic_bool is_stopping;
     struct hash128 content; // of the file that was read last
+    struct hash128 place;   // where the file really is, through all symlinks
 };
 
 struct engine {
@@ -105,6 +109,9 @@ struct engine {
     bool is_sequencing;
     atomic_uint_fast64_t rows_end; // records below this have a durable row
     uint64_t swept_ns, reap_checked_ns, cleaned_ns, reap_due_ns;
+    struct config *config;    // waits to become a command that is durable; owned, NULL: none
+    uint64_t config_tried_ns; // when it was refused for space, 0: not yet
+    uint64_t ahead_ns;        // of jumps of the clock whose `clock` command is not durable yet
     uint64_t opened_mono_ns;
     uint64_t hash_seed;
     bool is_full; // the last batch was refused for space
@@ -115,6 +122,9 @@ struct engine {
 void *sequencer_main(void *engine);
 // Adds a command of our own to the batch being built.
 void sequencer_add_own(struct engine *e, const struct command *c);
+// The same for a config, when it means something else than the one in force. Returns whether it
+// does. Borrowed for the call.
+bool sequencer_add_config(struct engine *e, const struct config *config);
 // Makes the batch durable, applies it, hands out results. Returns 0, or BOSKOS_E_NOSPACE when it
 // was refused.
 int sequencer_commit(struct engine *e);
@@ -123,6 +133,9 @@ void sequencer_flush_rows(struct engine *e);
 void batch_init(struct batch *b, uint64_t next_seq);
 void batch_release(struct batch *b);
 void batch_add_row(struct batch *b, uint64_t seq, const struct sm_result *r);
+// `span_ns` from now, for a wait on one of our conditions. Waits are in real time, whatever clock
+// the engine was given.
+struct timespec wait_end(uint64_t span_ns);
 
 // ---- shadow.c, watcher.c, figures.c -----------------------------------------
 
@@ -134,6 +147,7 @@ void shadow_stop(struct engine *e); // after the sequencer has ended
 int watcher_read(struct engine *e, struct config **ret_config);
 int watcher_start(struct engine *e);
 void watcher_stop(struct engine *e);
+void watcher_release(struct engine *e);
 
 void histogram_add(struct atomic_histogram *h, uint64_t value);
 

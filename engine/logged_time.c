@@ -9,14 +9,9 @@ void logged_time_init(struct logged_time *t, struct clock clock, uint64_t last_n
     t->last_ns = wall_ns > last_ns ? wall_ns : last_ns;
 }
 
-// Half the monotonic time since the wall clock fell behind.
-static uint64_t slewed(struct logged_time *t, uint64_t mono_ns)
+// The last stamp before the wall clock fell behind, and half the monotonic time since then.
+static uint64_t slewed(const struct logged_time *t, uint64_t mono_ns)
 {
-    if (!t->is_behind) {
-        t->is_behind = true;
-        t->behind_from_ns = t->last_ns;
-        t->behind_from_mono_ns = t->last_mono_ns;
-    }
     return t->behind_from_ns + (mono_ns - t->behind_from_mono_ns) / 2;
 }
 
@@ -27,9 +22,14 @@ uint64_t logged_time_now(struct logged_time *t, uint64_t *ret_ahead_ns)
     uint64_t expected_ns = t->last_ns + (mono_ns - t->last_mono_ns);
     uint64_t now_ns = wall_ns;
     *ret_ahead_ns = 0;
-    if (wall_ns < t->last_ns) {
+    if (!t->is_behind && wall_ns < t->last_ns) {
+        t->is_behind = true;
+        t->behind_from_ns = t->last_ns;
+        t->behind_from_mono_ns = t->last_mono_ns;
+    }
+    if (t->is_behind && wall_ns < slewed(t, mono_ns)) {
         now_ns = slewed(t, mono_ns);
-        t->behind_ns = now_ns > wall_ns ? now_ns - wall_ns : 0;
+        t->behind_ns = now_ns - wall_ns;
     } else {
         t->is_behind = false;
         t->behind_ns = 0;

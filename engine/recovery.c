@@ -46,14 +46,15 @@ static int check_follows(struct journal *j, uint64_t seq, const struct hash128 *
     if (seq >= journal_end(j)) {
         problem->seq = journal_end(j);
         snprintf(problem->text, sizeof(problem->text),
-                 "the log ends at %" PRIu64 ", before snapshot-%020" PRIu64
+                 "data.mdb: the log ends at %" PRIu64 ", before snapshot-%020" PRIu64
                  ": acknowledged commands are lost",
                  journal_end(j) - 1, seq);
         return BOSKOS_E_CORRUPT;
     }
     int err = journal_cursor_open(j, seq + 1, chain, &c, problem);
     if (err == 0) journal_cursor_close(c);
-    return err;
+    // The log begins behind the snapshot: what lies between is lost.
+    return err == BOSKOS_E_NOT_FOUND ? BOSKOS_E_CORRUPT : err;
 }
 
 static int start_empty(struct journal *j, uint64_t hash_seed, struct sm **ret_sm,
@@ -62,7 +63,7 @@ static int start_empty(struct journal *j, uint64_t hash_seed, struct sm **ret_sm
     if (journal_first(j) != 1) {
         problem->seq = journal_first(j);
         snprintf(problem->text, sizeof(problem->text),
-                 "no good snapshot, and the log begins at %" PRIu64, journal_first(j));
+                 "data.mdb: no good snapshot, and the log begins at %" PRIu64, journal_first(j));
         return BOSKOS_E_CORRUPT;
     }
     *ret_sm = sm_new(hash_seed);
@@ -77,7 +78,11 @@ int recovery_load(struct journal *j, uint64_t most_seq, bool may_set_aside, uint
     uint64_t *seqs = NULL;
     size_t count = 0;
     int err = journal_snapshots(j, may_set_aside, &seqs, &count);
-    if (err != 0) return err;
+    if (err != 0) {
+        snprintf(problem->text, sizeof(problem->text), "the snapshots cannot be listed: %s",
+                 boskos_error_text(err));
+        return err;
+    }
     for (size_t i = 0; i < count; i++) {
         struct sm *sm = NULL;
         struct hash128 chain;
@@ -94,7 +99,8 @@ int recovery_load(struct journal *j, uint64_t most_seq, bool may_set_aside, uint
             }
             goto out;
         }
-        if (err == BOSKOS_E_TOO_NEW) goto out;
+        // Only what is damaged is passed over: memory or descriptors may be there the next time.
+        if (err != BOSKOS_E_CORRUPT && err != BOSKOS_E_NOT_FOUND) goto out;
         log_event(log, LOG_ERROR, "a snapshot is damaged; using the one before",
                   LOG_F_STRING("problem", problem->text), LOG_F_U64("seq", seqs[i]));
         if (may_set_aside) journal_snapshot_set_aside(j, seqs[i]);

@@ -112,18 +112,13 @@ static void batch_clear_rows(struct batch *b)
 
 // ---- commit and apply -------------------------------------------------------
 
-static uint64_t now_ns(struct engine *e)
-{
-    uint64_t ahead_ns; // a jump was made a command when the batch was begun
-    return logged_time_now(&e->time, &ahead_ns);
-}
-
 static void commit_failed(struct engine *e, int err, const struct journal_problem *problem)
 {
     char why[WHY_BYTES];
     snprintf(why, sizeof(why), "the journal cannot go on: %s (%s)", problem->text,
              boskos_error_text(err));
     e->options.fatal(e->options.context, err == BOSKOS_E_CORRUPT ? 4 : 1, why);
+    ASSERT(false && "fatal does not return");
 }
 
 // Appends the batch's commands, and the rows of the batch before.
@@ -165,6 +160,34 @@ static const struct command *command_of(struct engine *e, const struct slot *s,
     return memory;
 }
 
+// Counts and logs a command of our own, now that it is durable.
+static void note_own(struct engine *e, const struct slot *s)
+{
+    struct counters *c = &e->counters;
+    switch ((enum command_kind)s->kind) {
+    case COMMAND_CONFIG:
+        atomic_fetch_add(&c->config_loads, 1);
+        log_event(e->options.log, LOG_INFO, "the config changed", LOG_F_U64("seq", s->seq));
+        config_free(e->config);
+        e->config = NULL;
+        break;
+    case COMMAND_REAP:
+        atomic_fetch_add(&c->reaped, 1);
+        log_event(e->options.log, LOG_INFO, "the reaper takes back abandoned leases",
+                  LOG_F_U64("seq", s->seq));
+        break;
+    case COMMAND_CLEAN: atomic_fetch_add(&c->cleaned, 1); break;
+    case COMMAND_CLOCK: atomic_fetch_add(&c->clock_jumps, 1); break;
+    case COMMAND_ACQUIRE:
+    case COMMAND_ACQUIREBYSTATE:
+    case COMMAND_RELEASE:
+    case COMMAND_UPDATE:
+    case COMMAND_RESET:
+    case COMMAND_EXPIRE:
+    case COMMAND_STARTED: break;
+    }
+}
+
 static void apply_slot(struct engine *e, const struct slot *s)
 {
     struct sm_result result;
@@ -173,24 +196,31 @@ static void apply_slot(struct engine *e, const struct slot *s)
     if (e->journal != NULL) batch_add_row(&e->batch, s->seq, &result);
     if (s->request != NULL) {
         s->request->done(s->request, 0, e->sm, &result, s->time_ns);
+    } else {
+        note_own(e, s);
     }
+}
+
+// A query sees the time of the last stamp.
+static void answer_query(struct engine *e, const struct slot *s)
+{
+    s->request->done(s->request, 0, e->sm, NULL, e->time.last_ns);
 }
 
 static void refuse_batch(struct engine *e, int error)
 {
     struct batch *b = &e->batch;
-    uint64_t refused = 0;
     for (uint32_t i = 0; i < b->count; i++) {
         const struct slot *s = &b->slots[i];
         if (s->request == NULL) continue;
         if (s->seq == 0) {
-            s->request->done(s->request, 0, e->sm, NULL, now_ns(e));
+            answer_query(e, s);
             continue;
         }
+        // Counted first, as all figures are: who has the answer finds it in them.
+        atomic_fetch_add(&e->counters.refused_nospace, 1);
         s->request->done(s->request, error, NULL, NULL, s->time_ns);
-        refused++;
     }
-    atomic_fetch_add(&e->counters.refused_nospace, refused);
     b->next_seq -= b->commands;
     batch_clear(b);
 }
@@ -222,16 +252,17 @@ int sequencer_commit(struct engine *e)
         atomic_fetch_add(&counters->commits, 1);
         atomic_fetch_add(&counters->commands, b->commands);
         histogram_add(&counters->batch_commands, b->commands);
+        atomic_store(&counters->seq, b->next_seq - 1);
+        e->ahead_ns = 0;
     }
     for (uint32_t i = 0; i < b->count; i++) {
         const struct slot *s = &b->slots[i];
         if (s->seq != 0) {
             apply_slot(e, s);
         } else {
-            s->request->done(s->request, 0, e->sm, NULL, now_ns(e));
+            answer_query(e, s);
         }
     }
-    atomic_store(&counters->seq, sm_seq(e->sm));
     batch_clear(b);
     return 0;
 }
@@ -241,19 +272,11 @@ void sequencer_flush_rows(struct engine *e)
     if (e->journal != NULL && e->batch.rows_count > 0) append(e);
 }
 
-void sequencer_add_own(struct engine *e, const struct command *c)
-{
-    batch_add(&e->batch, NULL, c, now_ns(e));
-}
-
 // ---- what time asks for -----------------------------------------------------
 
 static void add_clock(struct engine *e, uint64_t time_ns, uint64_t ahead_ns)
 {
     struct command c = {.kind = COMMAND_CLOCK, .as.clock = {.ahead_ns = ahead_ns}};
-    log_event(e->options.log, LOG_WARNING, "the clock jumped ahead; leases and queues get grace",
-              LOG_F_DURATION("ahead", ahead_ns));
-    atomic_fetch_add(&e->counters.clock_jumps, 1);
     batch_add(&e->batch, NULL, &c, time_ns);
 }
 
@@ -265,6 +288,30 @@ static void watch_slew(struct engine *e, bool was_behind)
                   "the clock went back; logged time runs at half speed until it has caught up",
                   LOG_F_DURATION("behind", e->time.behind_ns));
     }
+}
+
+// The stamp of what comes next in the batch. A jump of the clock, whenever it happens, brings a
+// `clock` command before whatever gets the new time.
+static uint64_t stamp(struct engine *e)
+{
+    uint64_t ahead_ns;
+    bool was_behind = e->time.is_behind;
+    uint64_t time_ns = logged_time_now(&e->time, &ahead_ns);
+    watch_slew(e, was_behind);
+    if (ahead_ns > 0) {
+        log_event(e->options.log, LOG_WARNING,
+                  "the clock jumped ahead; leases and queues get grace",
+                  LOG_F_DURATION("ahead", ahead_ns));
+        e->ahead_ns += ahead_ns;
+        add_clock(e, time_ns, ahead_ns);
+    }
+    return time_ns;
+}
+
+void sequencer_add_own(struct engine *e, const struct command *c)
+{
+    uint64_t time_ns = stamp(e);
+    batch_add(&e->batch, NULL, c, time_ns);
 }
 
 // Adds `expire` when something is due. Dead queue entries alone bring one at most once a second.
@@ -287,9 +334,6 @@ static void add_reap(struct engine *e, uint64_t time_ns)
     struct command c = {.kind = COMMAND_REAP};
     e->reap_due_ns = SM_NEVER; // looked up anew after this one
     batch_add(&e->batch, NULL, &c, time_ns);
-    atomic_fetch_add(&e->counters.reaped, 1);
-    log_event(e->options.log, LOG_INFO, "the reaper takes back abandoned leases",
-              LOG_F_U64("seq", e->batch.next_seq - 1));
 }
 
 // Names that a resource to be cleaned holds, but that are not there to be given back, are logged.
@@ -323,7 +367,6 @@ static void add_clean(struct engine *e, const struct sm_cleanable *cleanable, ui
                                      .names = names,
                                      .names_count = (uint32_t)count}};
     batch_add(&e->batch, NULL, &c, time_ns);
-    atomic_fetch_add(&e->counters.cleaned, 1);
     free(names);
 }
 
@@ -339,77 +382,88 @@ static void add_cleans(struct engine *e, uint64_t time_ns)
     }
 }
 
-// The config that the watcher read, when it means something else than the one in force.
-static void add_config(struct engine *e, struct config *config, uint64_t time_ns)
+bool sequencer_add_config(struct engine *e, const struct config *config)
 {
     struct command *c = config_command_new(config);
     struct buffer bytes;
     buffer_init(&bytes);
     command_encode(c, &bytes);
-    if (!text_equal(buffer_as_text(&bytes), sm_config_bytes(e->sm))) {
-        batch_add(&e->batch, NULL, c, time_ns);
-        atomic_fetch_add(&e->counters.config_loads, 1);
-        log_event(e->options.log, LOG_INFO, "the config changed",
-                  LOG_F_U64("seq", e->batch.next_seq - 1));
-    }
+    bool is_new = !text_equal(buffer_as_text(&bytes), sm_config_bytes(e->sm));
+    if (is_new) sequencer_add_own(e, c);
     buffer_release(&bytes);
     free(c);
-    config_free(config);
+    return is_new;
+}
+
+// Adds the config that waits. No requests go with it: one that is too large for the room that is
+// left is tried again and again, and must not take them with it. Returns whether it did.
+static bool add_waiting_config(struct engine *e)
+{
+    if (e->config == NULL) return false;
+    if (e->config_tried_ns > 0 && e->time.last_ns < e->config_tried_ns + CONFIG_RETRY_NS) {
+        return false;
+    }
+    e->config_tried_ns = e->time.last_ns;
+    if (sequencer_add_config(e, e->config)) return true;
+    config_free(e->config);
+    e->config = NULL;
+    return false;
 }
 
 // Begins a batch: what must come before the requests.
-static void begin(struct engine *e, struct config *config)
+static void begin(struct engine *e)
 {
-    uint64_t ahead_ns;
-    bool was_behind = e->time.is_behind;
-    uint64_t time_ns = logged_time_now(&e->time, &ahead_ns);
-    watch_slew(e, was_behind);
-    if (ahead_ns > 0) {
-        // Renews first: what is due is looked at again with the next batch.
-        add_clock(e, time_ns, ahead_ns);
-    } else {
-        add_expire(e, time_ns);
-        add_reap(e, time_ns);
-        add_cleans(e, time_ns);
-    }
-    if (config != NULL) add_config(e, config, time_ns);
+    uint64_t refused_ns = e->ahead_ns; // of a `clock` for which there was no space
+    uint64_t time_ns = stamp(e);
+    if (refused_ns > 0) add_clock(e, time_ns, refused_ns);
+    // Renews first: what is due is looked at again with the next batch.
+    if (e->ahead_ns > 0) return;
+    add_expire(e, time_ns);
+    add_reap(e, time_ns);
+    add_cleans(e, time_ns);
 }
 
 // ---- the loop ---------------------------------------------------------------
 
-// When something is due next, as a span from now; what the config asks for is looked at each
-// second.
-static uint64_t idle_ns(struct engine *e)
+// When something is due next, as a span from the last stamp; what the config asks for is looked at
+// each second. It gives no stamp: a jump of the clock is for the next batch to see.
+static uint64_t idle_ns(const struct engine *e)
 {
-    uint64_t time_ns = now_ns(e);
+    uint64_t time_ns = e->time.last_ns;
     uint64_t due = sm_expiry_due_ns(e->sm);
     uint64_t longest = NS_PER_S;
     if (due <= time_ns) return e->is_full ? longest : 1;
     return due - time_ns + 1 < longest ? due - time_ns + 1 : longest;
 }
 
-static struct timespec after(struct engine *e, uint64_t span_ns)
+struct timespec wait_end(uint64_t span_ns)
 {
-    uint64_t at = clock_mono_ns(&e->options.clock) + span_ns;
+    struct clock real = clock_system();
+    uint64_t at = clock_mono_ns(&real) + span_ns;
     return (struct timespec){.tv_sec = (time_t)(at / NS_PER_S), .tv_nsec = (long)(at % NS_PER_S)};
 }
 
-// Waits for requests, a config, the end, or something due. Returns the chain that waited.
-static struct engine_request *take(struct engine *e, struct config **ret_config, bool *ret_stop)
+// Waits for requests, a config, the end, or something due. Returns the chain that waited; when
+// *ret_stop is set no other will follow.
+static struct engine_request *take(struct engine *e, bool *ret_stop)
 {
     struct inbox *inbox = &e->inbox;
-    struct timespec until = after(e, idle_ns(e));
+    struct timespec until = wait_end(idle_ns(e));
     pthread_mutex_lock(&inbox->lock);
     while (inbox->first == NULL && inbox->config == NULL && !inbox->is_stopping) {
         if (pthread_cond_timedwait(&inbox->wake, &inbox->lock, &until) != 0) break;
     }
     struct engine_request *first = inbox->first;
     inbox->first = inbox->last = NULL;
-    *ret_config = inbox->config;
+    struct config *config = inbox->config;
     inbox->config = NULL;
     *ret_stop = inbox->is_stopping;
-    if (inbox->is_stopping && first == NULL) inbox->is_stopped = true;
     pthread_mutex_unlock(&inbox->lock);
+    if (config != NULL) {
+        config_free(e->config);
+        e->config = config;
+        e->config_tried_ns = 0;
+    }
     return first;
 }
 
@@ -422,7 +476,8 @@ static struct engine_request *gather(struct engine *e, struct engine_request *fi
         struct engine_request *r = first;
         first = r->next;
         if (r->command != NULL) {
-            batch_add(b, r, r->command, now_ns(e));
+            uint64_t time_ns = stamp(e);
+            batch_add(b, r, r->command, time_ns);
         } else {
             batch_slot(b)->request = r;
         }
@@ -435,13 +490,10 @@ void *sequencer_main(void *context)
     struct engine *e = context;
     bool stop = false;
     while (!stop) {
-        struct config *config = NULL;
-        struct engine_request *first = take(e, &config, &stop);
-        stop = stop && first == NULL;
+        struct engine_request *first = take(e, &stop);
         do {
-            begin(e, config);
-            config = NULL;
-            first = gather(e, first);
+            begin(e);
+            if (!add_waiting_config(e)) first = gather(e, first);
             bool had_requests = e->batch.count > 0;
             sequencer_commit(e);
             if (had_requests) e->options.batch_done(e->options.context);

@@ -91,6 +91,7 @@ static void write_snapshot(struct engine *e)
                                      .digest = sm_digest(s->sm)};
     uint64_t started_ns = clock_mono_ns(&e->options.clock);
     s->snapshot_mono_ns = started_ns;
+    s->has_failed = true; // until it is there
     int err = journal_snapshot_begin(e->journal, &about, &w, &problem);
     if (err != 0) {
         snapshot_failed(e, err, &problem);
@@ -106,6 +107,7 @@ static void write_snapshot(struct engine *e)
         snapshot_failed(e, err, &problem);
         return;
     }
+    s->has_failed = false;
     atomic_store(&e->counters.snapshot_time_ns, about.time_ns);
     atomic_store(&e->counters.snapshot_seq, about.seq);
     atomic_fetch_add(&e->counters.snapshots, 1);
@@ -118,17 +120,18 @@ static bool is_snapshot_due(const struct engine *e, bool is_last)
 {
     const struct shadow *s = &e->shadow;
     uint64_t since = sm_seq(s->sm) - atomic_load(&e->counters.snapshot_seq);
+    uint64_t elapsed_ns = clock_mono_ns(&e->options.clock) - s->snapshot_mono_ns;
     if (s->is_broken || since == 0) return false;
-    return is_last || since >= e->options.snapshot_every ||
-           clock_mono_ns(&e->options.clock) - s->snapshot_mono_ns >= ENGINE_SNAPSHOT_EVERY_NS;
+    if (is_last) return true;
+    if (s->has_failed) return elapsed_ns >= SNAPSHOT_RETRY_NS;
+    return since >= e->options.snapshot_every || elapsed_ns >= ENGINE_SNAPSHOT_EVERY_NS;
 }
 
 // Sleeps a little; true when the end was asked for.
 static bool nap(struct engine *e)
 {
     struct shadow *s = &e->shadow;
-    uint64_t at = clock_mono_ns(&e->options.clock) + SHADOW_WAKE_NS;
-    struct timespec until = {.tv_sec = (time_t)(at / NS_PER_S), .tv_nsec = (long)(at % NS_PER_S)};
+    struct timespec until = wait_end(SHADOW_WAKE_NS);
     pthread_mutex_lock(&s->lock);
     while (!s->is_stopping && pthread_cond_timedwait(&s->wake, &s->lock, &until) == 0) {
     }

@@ -141,40 +141,59 @@ static bool has_changed(struct engine *e)
     return changed;
 }
 
-// Watches the folder the path names and the one that the file really is in.
-static void watch_folders(struct engine *e)
+static const char *base_name(const char *path)
 {
-    char path[PATH_MAX];
-    for (int real = 0; real < 2; real++) {
-        if (real == 1) {
-            if (realpath(e->options.config_path, path) == NULL) return;
-        } else {
-            snprintf(path, sizeof(path), "%s", e->options.config_path);
-        }
-        char *slash = strrchr(path, '/');
-        if (slash == NULL) {
-            snprintf(path, sizeof(path), ".");
-        } else {
-            slash[slash == path] = '\0'; // keep the slash of "/"
-        }
-        inotify_add_watch(e->watcher.inotify_fd, path, EVENTS);
-    }
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
 }
 
-// Takes the events that wait. True when one of them can have changed the file: a file that was only
-// made is still being written, unless it is a symlink.
+static void watch_folder_of(struct engine *e, const char *path)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof(folder), "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL) {
+        snprintf(folder, sizeof(folder), ".");
+    } else {
+        slash[slash == folder] = '\0'; // keep the slash of "/"
+    }
+    inotify_add_watch(e->watcher.inotify_fd, folder, EVENTS);
+}
+
+// Watches the folder the path names and the one that the file really is in. True when the file's
+// real place is another than before: a symlink on the way was swapped.
+static bool watch_folders(struct engine *e)
+{
+    char real[PATH_MAX];
+    watch_folder_of(e, e->options.config_path);
+    if (realpath(e->options.config_path, real) == NULL) return false;
+    watch_folder_of(e, real);
+    struct hash128 place = hash128(real, strlen(real));
+    bool has_moved = !hash128_equal(place, e->watcher.place);
+    e->watcher.place = place;
+    return has_moved;
+}
+
+// Takes the events that wait. True when one of them says that the file is complete, under its own
+// name or the one a symlink gives it. What happens to other files in the folders is no reason to
+// look: the config may be half-written just then. A file that was only made is still being written.
 static bool drain_events(struct engine *e)
 {
     _Alignas(struct inotify_event) char bytes[16384];
+    char real[PATH_MAX];
     bool matters = false;
     ssize_t got;
+    if (realpath(e->options.config_path, real) == NULL) real[0] = '\0';
     while ((got = read(e->watcher.inotify_fd, bytes, sizeof(bytes))) > 0) {
         for (ssize_t at = 0; at < got;) {
             const struct inotify_event *event = (const void *)(bytes + at);
             at += (ssize_t)(sizeof(*event) + event->len);
-            struct stat s;
-            bool is_link = lstat(e->options.config_path, &s) == 0 && S_ISLNK(s.st_mode);
-            if ((event->mask & IN_CREATE) == 0 || is_link) matters = true;
+            if ((event->mask & IN_Q_OVERFLOW) != 0) matters = true;
+            if (event->len == 0 || (event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) == 0) continue;
+            if (strcmp(event->name, base_name(e->options.config_path)) == 0 ||
+                strcmp(event->name, base_name(real)) == 0) {
+                matters = true;
+            }
         }
     }
     return matters;
@@ -191,11 +210,9 @@ static void *watcher_main(void *context)
         uint64_t asked = 0;
         bool was_asked = read(w->event_fd, &asked, sizeof(asked)) == sizeof(asked);
         if (atomic_load(&w->is_stopping)) break;
-        bool matters = drain_events(e) && has_changed(e);
-        if (was_asked || matters) {
-            reload(e);
-            watch_folders(e);
-        }
+        bool matters = drain_events(e);
+        if (watch_folders(e)) matters = true;
+        if (was_asked || (matters && has_changed(e))) reload(e);
     }
     return NULL;
 }
@@ -213,10 +230,10 @@ int watcher_start(struct engine *e)
     } else {
         watch_folders(e);
     }
-    if (pthread_create(&w->thread, NULL, watcher_main, e) != 0) return BOSKOS_E_NOMEM;
-    w->is_running = true;
     // The file may have changed between its reading at the start and the first watch.
     if (has_changed(e)) engine_reload(e);
+    if (pthread_create(&w->thread, NULL, watcher_main, e) != 0) return BOSKOS_E_NOMEM;
+    w->is_running = true;
     return 0;
 }
 
@@ -235,12 +252,17 @@ void engine_reload(struct engine *e)
 void watcher_stop(struct engine *e)
 {
     struct watcher *w = &e->watcher;
-    if (w->is_running) {
-        atomic_store(&w->is_stopping, true);
-        wake(w);
-        pthread_join(w->thread, NULL);
-        w->is_running = false;
-    }
+    if (!w->is_running) return;
+    atomic_store(&w->is_stopping, true);
+    wake(w);
+    pthread_join(w->thread, NULL);
+    w->is_running = false;
+}
+
+// Apart from the end of the thread: until here engine_reload may still be called.
+void watcher_release(struct engine *e)
+{
+    struct watcher *w = &e->watcher;
     if (w->event_fd >= 0) close(w->event_fd);
     if (w->inotify_fd >= 0) close(w->inotify_fd);
     w->event_fd = w->inotify_fd = -1;
