@@ -37,6 +37,30 @@ static void batch_done(void *context)
     if (d->http != NULL) http_batch_done(d->http);
 }
 
+// ---- a log that is shorter than it was --------------------------------------
+
+static const struct daemon *of_bus; // whose journal is mapped
+
+// A page of the map without a page of the file behind it. The signal comes from the very
+// instruction that reads the map, so that it interrupts nothing that log_event needs.
+static void end_for_bus(int number)
+{
+    (void)number;
+    log_event(&of_bus->log, LOG_FATAL,
+              "the journal's data.mdb cannot be read: it was cut short, or its disk fails",
+              LOG_F_STRING("data_dir", of_bus->options.data_dir));
+    _exit(4);
+}
+
+static void watch_bus(const struct daemon *d)
+{
+    struct sigaction action = {.sa_handler = end_for_bus, .sa_flags = (int)SA_RESETHAND};
+    of_bus = d;
+    if (!d->options.in_memory) sigaction(SIGBUS, &action, NULL);
+}
+
+// ---- the parts --------------------------------------------------------------
+
 static int open_http(struct daemon *d)
 {
     const struct options *o = &d->options;
@@ -48,6 +72,18 @@ static int open_http(struct daemon *d)
                                    .log = &d->log,
                                    .version = BOSKOSD_VERSION};
     return http_open(&options, &d->http, d->why, sizeof(d->why)) == 0 ? 0 : 1;
+}
+
+// Who cannot have this folder may have another, or none.
+static void advise_folder(struct daemon *d, int err)
+{
+    const char *dir = d->options.data_dir;
+    size_t size = strlen(d->why);
+    if (err != BOSKOS_E_READ_ONLY && err != BOSKOS_E_IO) return;
+    if (strncmp(d->why, dir, strlen(dir)) != 0) return; // it is not the folder
+    bool is_named = strstr(d->why, "--data-dir") != NULL;
+    snprintf(d->why + size, sizeof(d->why) - size, "%s, or keep nothing with --in_memory",
+             is_named ? "" : "; choose another --data-dir");
 }
 
 static int open_engine(struct daemon *d)
@@ -68,7 +104,9 @@ static int open_engine(struct daemon *d)
                                      .fatal = end_for,
                                      .context = d};
     int err = engine_open(&options, &d->engine, &d->recovery, d->why, sizeof(d->why), &exit_code);
-    return err == 0 ? 0 : exit_code;
+    if (err == 0) return 0;
+    advise_folder(d, err);
+    return exit_code;
 }
 
 static int start(struct daemon *d)
@@ -165,5 +203,6 @@ int main(int argc, char **argv)
                          .level = d.options.log_level,
                          .format = d.options.log_format,
                          .clock = clock_system()};
+    watch_bus(&d);
     return run(&d);
 }

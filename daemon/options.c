@@ -158,6 +158,9 @@ static bool read_leader_election(struct reader *r, const char *value)
 static void ignore(struct reader *r, const char *name)
 {
     struct options *o = r->options;
+    for (uint32_t i = 0; i < o->ignored_count; i++) {
+        if (o->ignored[i] == name) return; // said once, however often it was given
+    }
     if (o->ignored_count < OPTIONS_IGNORED_MAX) o->ignored[o->ignored_count++] = name;
 }
 
@@ -193,20 +196,12 @@ static bool read_flag(struct reader *r, enum flag flag, const char *name, const 
     return true;
 }
 
-// getopt takes the start of a name for the whole; Go's flags, which these are, do not. The text of
-// the flag is the argument before optind, or the one before its value.
-static bool is_whole(char **argv, const struct option *flag)
+// getopt takes the start of a name for the whole; Go's flags, which these are, do not.
+static bool is_whole(const char *text, const struct option *flag)
 {
     size_t size = strlen(flag->name);
-    for (int back = 1; back <= 2 && optind - back > 0; back++) {
-        const char *text = argv[optind - back];
-        if (text[0] != '-') continue;
-        text += text[1] == '-' ? 2 : 1;
-        if (strncmp(text, flag->name, size) == 0 && (text[size] == '\0' || text[size] == '=')) {
-            return true;
-        }
-    }
-    return false;
+    text += text[1] == '-' ? 2 : 1;
+    return strncmp(text, flag->name, size) == 0 && (text[size] == '\0' || text[size] == '=');
 }
 
 static bool check(struct reader *r)
@@ -235,14 +230,16 @@ enum options_next options_read(int argc, char **argv, struct options *ret_option
     struct reader r = {.options = &options, .why = why, .why_size = why_size};
     int flag;
     int index = 0;
+    int at = optind; // of the flag itself: a value may follow it in an argument of its own
     opterr = 0;
     while ((flag = getopt_long_only(argc, argv, "+:", flags, &index)) != -1) {
-        const char *text = argv[optind - 1];
+        const char *text = argv[at];
+        at = optind;
         if (flag == ':') {
             wrong(&r, "%s: a value is missing", text);
             return OPTIONS_WRONG;
         }
-        if (flag == '?' || !is_whole(argv, &flags[index])) {
+        if (flag == '?' || !is_whole(text, &flags[index])) {
             wrong(&r, "%s: there is no such flag; see boskosd --help", text);
             return OPTIONS_WRONG;
         }

@@ -1,0 +1,464 @@
+"""The data folder in trouble: a second daemon, a newer format, no rights, damage, a full disk.
+
+A damaged folder is never served silently: an earlier snapshot is used where one is good, else the daemon ends with exit
+code 4 and names file and sequence number.
+"""
+
+import os
+import shutil
+import struct
+import subprocess
+import time
+import unittest
+
+import boskosd
+
+
+def patch_file(path, old, new):
+    """Replaces bytes by others of the same length wherever they are; how often."""
+    assert len(old) == len(new)
+    with open(path, "rb") as f:
+        content = f.read()
+    with open(path, "r+b") as f:
+        at = -1
+        count = 0
+        while (at := content.find(old, at + 1)) >= 0:
+            f.seek(at)
+            f.write(new)
+            count += 1
+    return count
+
+
+def flip_byte(path, at):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        byte = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([byte ^ 0x40]))
+
+
+class Folder(boskosd.DaemonTest):
+
+    def test_second_daemon(self):
+        d = self.daemon().start()
+        name = d.acquire().json["name"]
+        second = self.daemon(data_dir=d.data_dir).launch()
+        self.check_refused(second, 1, d.data_dir, "another boskosd", "--data-dir")
+        self.assertEqual(d.release(name).status, 200, "the first was expected to be unharmed")
+        seq, resources = d.seq(), d.resources()
+        self.assertEqual(d.kill(), -9)
+        second.start()
+        self.assertEqual(second.seq(), seq + 1, "after the first has ended the second was expected to start")
+        self.assertEqual(second.resources(), resources)
+
+    def test_two_first_starts(self):
+        daemons = [self.daemon(data_dir=os.path.join(self.folder, "data")) for _ in range(3)]
+        for d in daemons:
+            d.launch()
+        self.eventually("all but one end", lambda: sum(d.is_running() for d in daemons) <= 1)
+        running = [d for d in daemons if d.is_running()]
+        self.assertEqual(len(running), 1, "one was expected to have the folder:\n" + "".join(d.log() for d in daemons))
+        self.assertTrue(running[0].wait_ready())
+        for d in daemons:
+            if d not in running:
+                self.assertEqual(d.wait(), 1, d.log())
+        self.assertEqual(running[0].acquire().status, 200)
+
+    def test_newer_format(self):
+        d = self.daemon().start()
+        self.assertEqual(d.stop(), 0)
+        data = os.path.join(d.journal, "data.mdb")
+        # A node of LMDB: size of the data (two halves), flags, size of the key; the key; the data.
+        node = struct.pack("=HHHH", 2, 0, 0, 6) + b"format"
+        self.assertGreater(patch_file(data, node + b"\x00\x01", node + b"\x00\x02"), 0, "the format was not found")
+        with open(data, "rb") as f:
+            before = f.read()
+        d.launch()
+        self.check_refused(d, 1, d.journal, "newer boskosd", "format 2")
+        with open(data, "rb") as f:
+            self.assertEqual(f.read(), before, "a newer folder was expected to be left alone")
+        patch_file(data, node + b"\x00\x02", node + b"\x00\x01")
+        d.start()
+
+    def test_read_only(self):
+        user = self.other_user()
+        program = self.program_for_all()
+        d = self.daemon(user=user, program=program)
+        if user is not None:
+            os.chown(self.folder, user, user)
+            os.chown(d.config_path, user, user)
+        d.start()
+        self.assertEqual(d.stop(), 0)
+        for path, mode in ((os.path.join(d.journal, "data.mdb"), 0o400), (os.path.join(d.journal, "LOCK"), 0o400)):
+            with self.subTest(path=os.path.basename(path)):
+                os.chmod(path, mode)
+                d.launch()
+                self.check_refused(d, 1, path, "--data-dir")
+                os.chmod(path, 0o600)
+        os.chmod(d.journal, 0o000)
+        d.launch()
+        self.check_refused(d, 1, d.journal, "--data-dir")
+        os.chmod(d.journal, 0o700)
+        d.start()
+
+    def test_lost_and_found(self):
+        data = os.path.join(self.folder, "data")
+        os.makedirs(os.path.join(data, "lost+found"))
+        d = self.daemon().start()
+        self.assertEqual(d.acquire().status, 200)
+
+    def test_left_over_creation(self):
+        """What a first start that was killed has left is no obstacle."""
+        fresh = os.path.join(self.folder, "data", "journal.new")
+        os.makedirs(fresh)
+        for name in ("data.mdb", "lock.mdb", "LOCK"):
+            with open(os.path.join(fresh, name), "wb") as f:
+                f.write(b"x" * 100)
+        d = self.daemon().start()
+        self.assertEqual(d.acquire().status, 200)
+        self.assertFalse(os.path.exists(fresh))
+
+
+class Damage(boskosd.DaemonTest):
+
+    def worked(self, generations=1):
+        """A folder with some generations of work, each with a snapshot at its end; what was in it at the end."""
+        d = self.daemon()
+        for n in range(generations):
+            d.start()
+            name = d.acquire(owner=f"owner-{n}").json["name"]
+            d.update(name, {f"key-{n}": f"value-{n}"}, owner=f"owner-{n}")
+            resources = d.resources()
+            self.assertEqual(d.stop(), 0)
+        return d, resources
+
+    def test_newest_snapshot(self):
+        d, resources = self.worked(3)
+        snapshots = d.snapshots()
+        self.assertEqual(len(snapshots), 3)
+        newest = d.snapshot_path(snapshots[-1])
+        size = os.path.getsize(newest)
+        with open(newest, "rb") as f:
+            good = f.read()
+        places = {"magic": 0, "header": 40, "state": size // 2, "length": size - 20, "checksum": size - 1}
+        for what, at in places.items():
+            with self.subTest(what=what):
+                with open(newest, "wb") as f:
+                    f.write(good)
+                flip_byte(newest, at)
+                d.start()
+                self.check_earlier(d, snapshots, resources)
+                d.kill()
+                self.assertTrue(os.path.exists(newest + ".bad"), "the damaged one was expected to be set aside")
+                os.unlink(newest + ".bad")
+        for size in (0, 10, size - 1):
+            with self.subTest(size=size):
+                with open(newest, "wb") as f:
+                    f.write(good[:size])
+                d.start()
+                self.check_earlier(d, snapshots, resources)
+                d.kill()
+                os.unlink(newest + ".bad")
+
+    def check_earlier(self, d, snapshots, resources):
+        lines = [line for line in d.log_lines() if f"{snapshots[-1]:020d}" in line]
+        self.assertTrue(lines, f"the damaged snapshot was expected to be named:\n{d.log()}")
+        self.assertIn("ERROR", lines[0], "a loud line was expected")
+        self.eventually("the line at the start comes", lambda: "is ready" in d.log())
+        self.assertRegex(d.log(), rf"\bsnapshot={snapshots[-2]}\b", "the one before was expected to be used")
+        self.assertEqual(d.resources(), resources, "all was expected to be there all the same")
+
+    def test_all_snapshots(self):
+        d, resources = self.worked(3)
+        for seq in d.snapshots():
+            flip_byte(d.snapshot_path(seq), 100)
+        d.start()
+        self.eventually("the line at the start comes", lambda: "is ready" in d.log())
+        self.assertRegex(d.log(), r"\bsnapshot=0\b", "the log alone was expected to be used")
+        self.assertEqual(d.log().count("ERROR"), 3, "each damaged one was expected to be named")
+        self.assertEqual(d.resources(), resources)
+
+    def records(self, d):
+        """A folder without snapshots whose records 3 to 12 have owners that can be found in the file."""
+        d.start()
+        for n in range(10):
+            self.assertEqual(d.acquire(owner=f"owner-number-{n:03}").status, 200 if n < 4 else 404)
+        self.assertEqual(d.kill(), -9)
+
+    def check_damage(self, d, seq, *texts):
+        d.launch()
+        self.assertEqual(d.wait(), 4, f"exit code 4 was expected:\n{d.log()}")
+        line = d.log_lines()[-1]
+        self.assertIn("FATAL", line)
+        for text in ("data.mdb", *texts):
+            self.assertIn(text, line, "file and sequence number were expected to be named")
+        if seq is not None:
+            self.assertRegex(line, rf"\b0*{seq}\b", "the sequence number was expected to be named")
+        self.assertNotIn("is ready", d.log())
+
+    def test_record(self):
+        d = self.daemon()
+        self.records(d)
+        data = os.path.join(d.journal, "data.mdb")
+        with open(data, "rb") as f:
+            good = f.read()
+        for n in (0, 4, 8, 9):  # among them the last two, which are looked at first
+            with self.subTest(record=n + 3):
+                with open(data, "wb") as f:
+                    f.write(good)
+                owner = f"owner-number-{n:03}".encode()
+                self.assertGreater(patch_file(data, owner, owner.replace(b"number", b"numbex")), 0)
+                self.check_damage(d, n + 3)
+                # And again: the first try was not to make it worse, or good.
+                self.check_damage(d, n + 3)
+        with open(data, "wb") as f:
+            f.write(good)
+        d.start()
+        self.assertEqual(sum(r["owner"] != "" for r in d.resources().values()), 4)
+
+    def test_record_before_a_snapshot(self):
+        """Damage before the newest snapshot: what was acknowledged is all there."""
+        d, resources = self.worked(2)
+        data = os.path.join(d.journal, "data.mdb")
+        self.assertGreater(patch_file(data, b"owner-0", b"owner-X"), 0)
+        d.start()
+        self.assertEqual(d.resources(), resources)
+
+    def test_record_and_snapshot(self):
+        """The newest snapshot is damaged, and so is a record that would make up for it."""
+        d, _ = self.worked(2)
+        flip_byte(d.snapshot_path(d.snapshots()[-1]), 100)
+        data = os.path.join(d.journal, "data.mdb")
+        self.assertGreater(patch_file(data, b"owner-1", b"owner-X"), 0)
+        self.check_damage(d, None)
+
+    def test_shorter_log(self):
+        d = self.daemon().start()
+        d.acquire()
+        self.assertEqual(d.kill(), -9)
+        data = os.path.join(d.journal, "data.mdb")
+        shutil.copy(data, data + ".old")
+        d.start()
+        for _ in range(3):
+            d.acquire()
+        last = d.seq()
+        self.assertEqual(d.stop(), 0)
+        self.assertEqual(d.snapshots(), [last])
+        os.rename(data + ".old", data)
+        for _ in range(2):
+            self.check_damage(d, last, "lost")
+        self.assertEqual(d.snapshots(), [last], "the snapshot that proves the loss was expected to stay")
+
+    def test_cut_log(self):
+        """A file that lost its end: never served as a shorter log."""
+        d, resources = self.worked(2)
+        data = os.path.join(d.journal, "data.mdb")
+        shutil.copy(data, data + ".good")
+        for snapshot in d.snapshots():
+            os.unlink(d.snapshot_path(snapshot))
+        for size in range(os.path.getsize(data) // 4096):
+            with self.subTest(pages=size):
+                shutil.copy(data + ".good", data)
+                os.truncate(data, size * 4096)
+                d.launch()
+                if d.wait_ready():  # what was cut off were free pages
+                    self.assertEqual(d.resources(), resources, "it was expected to be whole or refused")
+                    d.kill()
+                    continue
+                self.assertEqual(d.wait(), 4, f"exit code 4 was expected:\n{d.log()}")
+                self.assertIn("FATAL", d.log_lines()[-1])
+                self.assertRegex(d.log_lines()[-1], "journal|data.mdb", "the file was expected to be named")
+
+    def test_other_log(self):
+        """A log that goes another way than its snapshot."""
+        d = self.daemon().start()
+        d.acquire()
+        self.assertEqual(d.kill(), -9)
+        other = os.path.join(self.folder, "copy")
+        shutil.copytree(d.data_dir, other)
+        d.start()
+        for _ in range(3):
+            d.acquire(owner="this")
+        self.assertEqual(d.stop(), 0)
+        e = self.daemon(data_dir=other).start()
+        for _ in range(3):
+            e.acquire(owner="that")
+        self.assertEqual(e.kill(), -9)
+        snapshot = d.snapshot_path(d.snapshots()[-1])
+        shutil.copy(snapshot, e.journal)
+        self.check_damage(e, d.snapshots()[-1])
+
+    def test_missing_log(self):
+        d, _ = self.worked(1)
+        data = os.path.join(d.journal, "data.mdb")
+        os.rename(data, data + ".away")
+        self.check_damage(d, None, "missing")
+        self.assertFalse(os.path.exists(data), "a lost log was not expected to be replaced by an empty one")
+        with open(data, "wb"):
+            pass
+        self.check_damage(d, None, "empty")
+        os.unlink(data)
+        os.rename(data + ".away", data)
+        d.start()
+
+    def test_no_database(self):
+        d, _ = self.worked(1)
+        data = os.path.join(d.journal, "data.mdb")
+        size = os.path.getsize(data)
+        with open(data, "wb") as f:
+            f.write(b"\0" * size)
+        self.check_damage(d, None)
+        with open(data, "wb") as f:
+            f.write(b"this is no database" * 1000)
+        self.check_damage(d, None)
+
+
+class FullDisk(boskosd.DaemonTest):
+    """A disk of its own, as a tmpfs in a mount namespace of the daemon's: seen from here below /proc/PID/root."""
+
+    MIB = 1 << 20
+
+    def mounted(self, flags=(), size="6m"):
+        self.mount = os.path.join(self.folder, "disk")
+        os.mkdir(self.mount)
+        unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+        script = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
+        before = [*unshare, "sh", "-c", script, self.mount]
+        try:
+            possible = subprocess.run([*before, "true"], capture_output=True, check=False).returncode == 0
+        except FileNotFoundError:
+            possible = False
+        if not possible:
+            boskosd.skip_loudly(self, "no mount namespace can be had here, so no small disk")
+        d = self.daemon(data_dir=os.path.join(self.mount, "data"), before=before, flags=flags).start()
+        self.inside = f"/proc/{d.process.pid}/root{self.mount}"
+        return d
+
+    def fill(self):
+        """Takes all the room there is."""
+        with open(os.path.join(self.inside, "filler"), "ab", buffering=0) as f:
+            for size in (1 << 16, 1 << 12):
+                try:
+                    while f.write(b"x" * size) == size:
+                        pass
+                except OSError:
+                    pass
+
+    def free(self):
+        os.unlink(os.path.join(self.inside, "filler"))
+
+    def until_full(self, d, name):
+        """Works until the first refusal, which must be a 503 that says why and when to come again."""
+        # Room that LMDB has in the file already is used first.
+        for n in range(20000):
+            reply = d.update(name, {"n": f"{n:0500}"})
+            if reply.status != 200:
+                break
+        self.assertEqual(reply.status, 503, f"503 was expected of a full disk, not {reply}")
+        self.assertRegex(reply.text, r"\A[^\n]+\n\Z", "one line was expected")
+        self.assertRegex(reply.text, "full|space", "the text was expected to say why")
+        self.assertIn("retry-after", reply.headers)
+        self.assertEqual(reply.seq, 0, "what was refused is not in the log")
+        return n
+
+    def test_full_and_free_again(self):
+        d = self.mounted()
+        name = d.acquire().json["name"]
+        self.fill()
+        self.until_full(d, name)
+        seq, resources = d.seq(), d.resources()
+        for reply in (d.acquire(), d.acquire(type="van", request_id="r"), d.release(name), d.update(name, {"k": "v"}),
+                      d.call("POST", "/reset", type="car", state="busy", dest="free", expire="-1s")):
+            self.assertEqual(reply.status, 503, f"every command was expected to be refused: {reply}")
+        self.assertEqual(d.call("GET", "/metric", type="car").status, 200, "queries were expected to go on")
+        self.assertEqual((d.seq(), d.resources()), (seq, resources), "what was refused was expected to change nothing")
+        self.assertTrue(d.is_running(), "the daemon was expected to live")
+        self.assertGreater(d.figure("boskosd_refused_nospace_total"), 0)
+        self.assertEqual(d.probe("/healthz"), 200)
+        full_lines = [line for line in d.log_lines() if "full" in line]
+        self.assertEqual(len(full_lines), 1, f"one loud line was expected:\n{d.log()}")
+        self.free()
+        reply = d.release(name)
+        self.assertEqual(reply.status, 200, f"it was expected to go on when there is room again: {reply}")
+        self.assertEqual(reply.seq, seq + 1, "no number was expected to be lost")
+        self.assertIn("room again", d.log())
+        after = d.resources()
+        held = os.open(os.path.join(self.inside, "data"), os.O_RDONLY)  # keeps the disk when the daemon has ended
+        self.addCleanup(os.close, held)
+        self.assertEqual(d.kill(), -9)
+        copy = os.path.join(self.folder, "copy")
+        shutil.copytree(f"/proc/self/fd/{held}", copy)
+        e = self.daemon(data_dir=copy).start()
+        self.assertEqual(e.resources(), after, "the log was expected to be whole after a full disk")
+
+    def test_config_while_full(self):
+        d = self.mounted()
+        name = d.acquire().json["name"]
+        self.fill()
+        self.until_full(d, name)
+        boskosd.put_file(d.config_path, boskosd.CONFIG.replace("van-2]", "van-2, van-3]"))
+        time.sleep(0.5)
+        self.assertNotIn("van-3", d.names())
+        self.free()
+        self.eventually("a config that came while the disk was full is taken later", lambda: "van-3" in d.names())
+
+    def test_snapshot_on_a_full_disk(self):
+        """There is room for the log, but none for a snapshot."""
+        d = self.mounted(flags=["--snapshot-every", "50"], size="12m")
+        names = [d.acquire().json["name"] for _ in range(4)]
+        for name in names:
+            for key in "abc":
+                self.assertEqual(d.update(name, {key: "x" * 250000}).status, 200)
+        self.fill()
+        with open(os.path.join(self.inside, "filler"), "r+b") as f:
+            f.truncate(os.fstat(f.fileno()).st_size - self.MIB)
+        failures, said = "boskosd_snapshot_failures_total", "snapshot could not be written"
+        # While a snapshot takes the room there is, a command may be refused.
+        self.eventually("a snapshot that cannot be written is counted",
+                        lambda: d.update(names[0], {}).status in (200, 503) and d.figure(failures) > 0)
+        time.sleep(1.5)
+        self.assertLessEqual(d.log().count(said), 2, f"a pause was expected before the next try:\n{d.log()}")
+        journal = os.path.join(self.inside, "data", "journal")
+        self.assertFalse([n for n in os.listdir(journal) if n.startswith("snapshot-")],
+                         "what did not become a snapshot was expected to be removed")
+        self.free()
+        self.assertEqual(d.release(names[0]).status, 200)
+        seq = d.seq()
+        held = os.open(journal, os.O_RDONLY)  # keeps the disk when the daemon has ended
+        self.addCleanup(os.close, held)
+        self.assertEqual(d.stop(), 0)
+        self.assertIn(f"snapshot-{seq:020d}", os.listdir(held), f"a last snapshot was expected:\n{d.log()}")
+
+    def test_term_on_a_full_disk(self):
+        d = self.mounted()
+        name = d.acquire().json["name"]
+        self.fill()
+        self.until_full(d, name)
+        self.assertEqual(d.stop(), 0, f"an orderly end was expected, though without a snapshot:\n{d.log()}")
+
+    def test_start_on_a_full_disk(self):
+        d = self.mounted()
+        self.assertEqual(d.stop(), 0)
+        # No room for a journal at all.
+        d.before = [p.replace("size=6m", "size=16k") for p in d.before]
+        d.launch()
+        self.check_refused(d, 1, self.mount)
+
+    def test_read_only_disk(self):
+        unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+        d = self.daemon().start()
+        self.assertEqual(d.stop(), 0)
+        script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+        d.before = [*unshare, "sh", "-c", script, d.data_dir]
+        try:
+            done = subprocess.run([*d.before, "true"], capture_output=True, check=False)
+        except FileNotFoundError:
+            boskosd.skip_loudly(self, "there is no unshare")
+        if done.returncode != 0:
+            boskosd.skip_loudly(self, "nothing can be mounted read-only here")
+        d.launch()
+        self.check_refused(d, 1, d.data_dir, "--data-dir")
+
+
+if __name__ == "__main__":
+    boskosd.main()
