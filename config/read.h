@@ -38,7 +38,7 @@ struct checker {
     struct text_table types;
     size_t types_needed;
     uint64_t made_count; // the sum of all min-count
-    bool incomplete; // an entry could not be read, so that what is missing may be in it
+    bool incomplete;     // an entry could not be read, so that what is missing may be in it
 };
 
 void config_checker_init(struct checker *c, struct arena *memory, struct report *r);
