@@ -159,12 +159,20 @@ static void advise_folder(struct journal_problem *problem)
              is_named ? "" : "; choose another --data-dir");
 }
 
+static void journal_damaged(void *context, const char *why)
+{
+    struct engine *e = context;
+    e->options.fatal(e->options.context, 4, why);
+}
+
 static int open_journal(struct engine *e, struct engine_recovery *ret,
                         struct journal_problem *problem)
 {
     struct journal_options options = {.dir = e->options.data_dir,
                                       .map_bytes = e->options.map_bytes,
-                                      .lock_wait_ms = LOCK_WAIT_MS};
+                                      .lock_wait_ms = LOCK_WAIT_MS,
+                                      .damaged = journal_damaged,
+                                      .context = e};
     int err = journal_open(&options, &e->journal, problem);
     if (err == BOSKOS_E_READ_ONLY || err == BOSKOS_E_IO) advise_folder(problem);
     if (err != 0) return err;

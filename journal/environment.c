@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +34,16 @@ static int lmdb_open(const char *path, uint64_t map_bytes, MDB_env **ret_env)
     }
     *ret_env = env;
     return 0;
+}
+
+static void page_is_damaged(MDB_env *env, const char *what)
+{
+    const struct journal *j = mdb_env_get_userctx(env);
+    char why[512];
+    (void)snprintf(why, sizeof(why),
+                   "%s/data.mdb is damaged: LMDB met a page it does not expect (%s)", j->path,
+                   what);
+    j->damaged(j->context, why);
 }
 
 static int tables_open(MDB_txn *txn, unsigned flags, struct journal *j)
@@ -168,6 +179,11 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
                                j->path, (unsigned long long)j->map_bytes);
     }
     if (rc != 0) return journal_failed(problem, rc, j->path, "open data.mdb");
+
+    if (j->damaged != NULL) { // both fail only without an environment
+        (void)mdb_env_set_userctx(j->env, j);
+        (void)mdb_env_set_assert(j->env, page_is_damaged);
+    }
 
     // LMDB takes more than was asked for where the log is larger already.
     MDB_envinfo info;

@@ -14,6 +14,8 @@ struct journal {
     char *path; // DIR/journal
     int lock_fd;
     uint64_t map_bytes;
+    void (*damaged)(void *context, const char *why);
+    void *context;
     MDB_env *env;
     MDB_dbi log, results, meta;
     _Atomic uint64_t first, end; // written by the appending thread, read by any

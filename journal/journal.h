@@ -52,6 +52,11 @@ struct journal_options {
     const char *dir;       // DIR; its folder `journal` is made when it is not there
     uint64_t map_bytes;    // 0: JOURNAL_MAP_BYTES_DEFAULT
     uint32_t lock_wait_ms; // how long to wait for a reader that holds the lock shared
+
+    // LMDB ends the process over pages whose form it does not expect. Before that it calls this
+    // with one line that names the file; it must not return. NULL: LMDB's own abort().
+    void (*damaged)(void *context, const char *why);
+    void *context;
 };
 
 // Opens DIR/journal for appending, or makes it (DIR/journal.new, fsync, rename, fsync of DIR),

@@ -99,6 +99,8 @@ int journal_open(const struct journal_options *options, struct journal **ret_jou
         goto out;
     }
     j->lock_fd = -1;
+    j->damaged = options->damaged;
+    j->context = options->context;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t wanted = options->map_bytes != 0 ? options->map_bytes : JOURNAL_MAP_BYTES_DEFAULT;
     j->map_bytes = (wanted + page - 1) / page * page;

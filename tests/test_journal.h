@@ -76,7 +76,8 @@ static inline struct folder folder_in(const struct folder *f, const char *name)
 static inline int try_open(struct folder *f, uint64_t map_bytes, uint32_t lock_wait_ms,
                            struct journal **j)
 {
-    struct journal_options options = {f->dir, map_bytes, lock_wait_ms};
+    struct journal_options options = {
+        .dir = f->dir, .map_bytes = map_bytes, .lock_wait_ms = lock_wait_ms};
     *j = NULL;
     f->problem = (struct journal_problem){0};
     return journal_open(&options, j, &f->problem);
