@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/banned.h"
@@ -19,7 +20,8 @@
 #define HEADER_BYTES (HEADER_FIELDS_BYTES + HASH128_BYTES)
 #define TRAILER_BYTES (8 + HASH128_BYTES)
 
-#define STEP_BYTES (1024u * 1024) // written and flushed at a time
+#define STEP_BYTES (256u * 1024) // written and waited for at a time
+#define STEP_PAUSE_NS 3000000l   // afterwards, for others who want the disk and the processor
 #define NAME_BYTES 48
 #define NAME_PREFIX "snapshot-"
 #define NAME_DIGITS 20
@@ -104,8 +106,11 @@ static void writer_free(struct journal_snapshot_writer *w)
     free(w);
 }
 
-// Writes what is gathered and waits until it is on the disk.
-static void step_write(struct journal_snapshot_writer *w)
+// Writes what is gathered, waits until the disk has it, and pauses: the sequencer's flush must
+// never find much of a snapshot before it. Only the last step asks the file system to record the
+// file's size and place, which costs a commit of its own journal, that the sequencer's would wait
+// for too.
+static void step_write(struct journal_snapshot_writer *w, bool is_last)
 {
     for (size_t done = 0; done < w->used && w->rc == 0;) {
         ssize_t n = write(w->fd, w->step + done, w->used - done);
@@ -114,7 +119,15 @@ static void step_write(struct journal_snapshot_writer *w)
         else if (n == 0 || errno != EINTR)
             w->rc = n == 0 ? EIO : errno;
     }
-    if (w->rc == 0 && fdatasync(w->fd) != 0) w->rc = errno;
+    if (is_last) {
+        if (w->rc == 0 && fsync(w->fd) != 0) w->rc = errno;
+        return;
+    }
+    unsigned whole =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    // Where the file system has no such call, the last flush does it all.
+    (void)sync_file_range(w->fd, 0, 0, whole);
+    (void)nanosleep(&(struct timespec){.tv_nsec = STEP_PAUSE_NS}, NULL);
     w->used = 0;
 }
 
@@ -128,7 +141,7 @@ static void bytes_add(struct journal_snapshot_writer *w, const void *bytes, size
         w->used += part;
         from += part;
         size -= part;
-        if (w->used == STEP_BYTES) step_write(w);
+        if (w->used == STEP_BYTES) step_write(w, false);
     }
 }
 
@@ -198,7 +211,7 @@ int journal_snapshot_commit(struct journal_snapshot_writer *w, struct journal_pr
     hash128_stream_add(w->hash, trailer, 8);
     hash128_encode(hash128_stream_value(w->hash), trailer + 8);
     bytes_add(w, trailer, sizeof(trailer));
-    if (w->rc == 0) step_write(w);
+    if (w->rc == 0) step_write(w, true);
     if (w->rc == 0 && rename(w->path_temp, w->path) != 0) w->rc = errno;
     if (w->rc == 0) w->rc = journal_folder_sync(w->folder);
     if (w->rc != 0) {
