@@ -20,10 +20,12 @@
 #include "journal/journal.h"
 
 #define CLEAN_PERIOD_NS (15 * NS_PER_S)
-#define CLEAN_ROUND_MAX 1000u    // resources cleaned in one round
-#define SWEEP_PERIOD_NS NS_PER_S // an `expire` for dead queue entries alone
-#define REAP_CHECK_NS NS_PER_S   // how often the reaper's next round is looked up
-#define CONFIG_RETRY_NS NS_PER_S // after the disk or the map was too full for one
+#define CLEAN_ROUND_MAX 1000u        // resources cleaned in one round
+#define CLEAN_ROUND_BYTES (1u << 20) // of leasedResources, after which no other is begun
+#define CLEAN_LINES_MAX 20u          // log lines on what one of them misses
+#define SWEEP_PERIOD_NS NS_PER_S     // an `expire` for dead queue entries alone
+#define REAP_CHECK_NS NS_PER_S       // how often the reaper's next round is looked up
+#define CONFIG_RETRY_NS NS_PER_S     // after the disk or the map was too full for one
 #define SHADOW_WAKE_NS (100 * NS_PER_MS)
 #define SNAPSHOT_RETRY_NS (60 * NS_PER_S) // after one could not be written
 #define WHY_BYTES 1024u

@@ -336,10 +336,12 @@ static void add_reap(struct engine *e, uint64_t time_ns)
     batch_add(&e->batch, NULL, &c, time_ns);
 }
 
-// Names that a resource to be cleaned holds, but that are not there to be given back, are logged.
+// Names that a resource to be cleaned holds, but that are not there to be given back, are logged;
+// of very many only the first.
 static void log_missing(struct engine *e, struct text name, const struct text *names, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
+    uint32_t logged = 0;
+    for (size_t i = 0; i < count && logged < CLEAN_LINES_MAX; i++) {
         struct sm_resource r;
         if (sm_find(e->sm, names[i], &r) == 0 && text_is_empty(r.owner) &&
             text_equal(r.state, name)) {
@@ -347,6 +349,7 @@ static void log_missing(struct engine *e, struct text name, const struct text *n
         }
         log_event(e->options.log, LOG_WARNING, "a leased resource is not there to be cleaned",
                   LOG_F_TEXT("resource", name), LOG_F_TEXT("leased", names[i]));
+        logged++;
     }
 }
 
@@ -377,7 +380,10 @@ static void add_cleans(struct engine *e, uint64_t time_ns)
     uint32_t count;
     e->cleaned_ns = time_ns;
     sm_cleanable(e->sm, CLEAN_ROUND_MAX, &list, &count);
-    for (uint32_t i = 0; i < count; i++) {
+    // Requests wait behind this: what is left has its turn in the next round.
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count && bytes < CLEAN_ROUND_BYTES; i++) {
+        bytes += list[i].leased.size;
         add_clean(e, &list[i], time_ns);
     }
 }
