@@ -180,6 +180,7 @@ static int run(struct daemon *d)
     log_event(&d->log, LOG_INFO, "ended");
 out:
     if (exit_code != 0) log_event(&d->log, LOG_FATAL, d->why);
+    if (d->engine != NULL) engine_stop(d->engine); // it tells http of each batch until then
     http_close(d->http);
     engine_close(d->engine);
     return exit_code;

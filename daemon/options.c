@@ -207,8 +207,6 @@ static bool is_whole(const char *text, const struct option *flag)
 static bool check(struct reader *r)
 {
     const struct options *o = r->options;
-    if (o->api.number == 0)
-        return wrong(r, "--port: 0 turns the API off, and nothing would be left to do");
     if (o->in_memory) return true;
     return o->data_dir[0] != '\0' ||
            wrong(r, "--data-dir: it is empty; name a folder, or keep nothing with --in_memory");

@@ -45,7 +45,6 @@ REFUSED = [
     (["--port", "0x50"], ["--port"]),
     (["--port", "80 "], ["--port"]),
     (["--port", "99999999999999999999999"], ["--port"]),
-    (["--port", "0"], ["--port"]),
     (["--health-port", "x"], ["--health-port"]),
     (["--metrics-port", "x"], ["--metrics-port"]),
     (["--request-ttl", "30"], ["--request-ttl", "missing unit"]),
