@@ -19,6 +19,10 @@
 #define CONFIG_TEXT_MAX 4096u     // bytes of a type or a state
 #define CONFIG_ERRORS_MAX 1000u   // what comes after is counted, not kept
 
+// Of the texts of all entries, aliases expanded: more than a file holds itself.
+#define CONFIG_TEXTS_BYTES_MAX (128u * 1024 * 1024)
+#define CONFIG_NAMES_BYTES_MAX (1024u * 1024) // of config_parse_names, aliases expanded
+
 struct config_need {
     struct text type;
     int64_t count;
@@ -90,7 +94,7 @@ void config_report_release(struct config_report *report);
 // Reads a YAML list of strings, as Mason stores `leasedResources` in userdata. Returned in
 // *ret_names as one memory block, caller frees with free(); the texts point into it. An empty text
 // is an empty list. BOSKOS_E_MALFORMED when it is anything else, BOSKOS_E_TOO_LARGE above
-// CONFIG_NAMES_MAX.
+// CONFIG_NAMES_MAX names, or CONFIG_NAMES_BYTES_MAX bytes of them.
 int config_parse_names(struct text yaml, struct text **ret_names, size_t *ret_count);
 
 #endif

@@ -5,13 +5,17 @@
 
 #include "base/banned.h"
 
-// How many bytes the texts of a list take, each text once wherever aliases name it again.
+// How many bytes the texts of a list take, each text once wherever aliases name it again. What
+// they would take written out is limited: the text comes from clients, and the list goes into the
+// log.
 static int measure(struct yaml_node *list, size_t *ret_bytes)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, expanded = 0;
     for (struct yaml_node *n = list->first; n != NULL; n = n->next) {
         struct yaml_node *name = config_yaml_resolve(n);
         if (name->kind != YAML_SCALAR) return BOSKOS_E_MALFORMED;
+        expanded += name->text.size;
+        if (expanded > CONFIG_NAMES_BYTES_MAX) return BOSKOS_E_TOO_LARGE;
         if (!name->seen && !config_yaml_is_null(name)) bytes += name->text.size;
         name->seen = true;
     }

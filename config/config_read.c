@@ -32,6 +32,7 @@ struct reader {
     struct buffer text;
     size_t names_count; // of all entries
     bool names_too_many;
+    size_t texts_bytes; // of all entries
 };
 
 // A key of a mapping whose keys are known, with what the file has for it.
@@ -380,6 +381,18 @@ static void read_entry_fields(struct reader *r, struct yaml_node *map, struct en
     read_entry_reaper(r, path, &f[ENTRY_REAPER], e);
 }
 
+// The bytes of an entry's texts, each as often as it stands there.
+static size_t texts_bytes(const struct config_entry *e)
+{
+    size_t bytes = (size_t)e->type.size + e->state.size + e->config_type.size;
+    bytes += e->config_content.size;
+    for (size_t i = 0; i < e->names_count; i++)
+        bytes += e->names[i].size;
+    for (size_t i = 0; i < e->needs_count; i++)
+        bytes += e->needs[i].type.size;
+    return bytes;
+}
+
 static void keep_entry(struct reader *r, const struct entry_draft *d)
 {
     if (config_report_has_errors(&r->report)) return; // there will be no config
@@ -394,6 +407,13 @@ static void keep_entry(struct reader *r, const struct entry_draft *d)
     }
     if (text_is_empty(e.state)) e.state = TEXT("free");
 
+    // Aliases can name one text very often, and the config goes into one record of the log.
+    r->texts_bytes += texts_bytes(&e);
+    if (r->texts_bytes > CONFIG_TEXTS_BYTES_MAX) {
+        config_report_limit(&r->report, e.line, ".%zu: more than %u bytes of texts in all",
+                            d->index, CONFIG_TEXTS_BYTES_MAX);
+        return;
+    }
     struct config_memory *m = r->made;
     if (m->config.entries_count == m->entries_size) {
         m->entries_size = m->entries_size == 0 ? 16 : m->entries_size * 2;

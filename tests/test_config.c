@@ -583,6 +583,15 @@ static void test_limits_of_texts(void **state)
                      "- {type: e, min-count: 1500000, max-count: 1500000}\n"),
                 BOSKOS_E_TOO_LARGE, ".1.min-count: more than 2000000 dynamic resources in all");
 
+    // Aliases can make more of a text than a record of the log holds.
+    buffer_clear(&yaml);
+    buffer_string(&yaml, "c: &c {content: ");
+    append_times(&yaml, "xxxxxxxx", 128 * 1024);
+    buffer_string(&yaml, "}\nresources:\n");
+    append_times(&yaml, "- {type: d, max-count: 1, config: *c}\n", 128);
+    check_error(buffer_as_text(&yaml), BOSKOS_E_TOO_LARGE,
+                ".127: more than 134217728 bytes of texts in all");
+
     // One huge text in very many places: as a name, and as a key.
     buffer_clear(&yaml);
     buffer_string(&yaml, "x: &x ");
@@ -758,13 +767,16 @@ static void test_parse_names(void **state)
     assert_int_equal(config_parse_names(buffer_as_text(&yaml), &names, &count), BOSKOS_E_TOO_LARGE);
     buffer_clear(&yaml);
     buffer_string(&yaml, "- &x ");
-    append_times(&yaml, "xxxxxxxx", 1024 * 1024);
+    append_times(&yaml, "xxxxxxxx", 128);
     buffer_char(&yaml, '\n');
-    append_times(&yaml, "- *x\n", 100000);
+    append_times(&yaml, "- *x\n", 1023);
     assert_int_equal(config_parse_names(buffer_as_text(&yaml), &names, &count), 0);
-    assert_int_equal(count, 100001);
-    assert_ptr_equal(names[100000].data, names[0].data);
+    assert_int_equal(count, 1024);
+    assert_ptr_equal(names[1023].data, names[0].data);
     free(names);
+    // Written out, the names would take more than 1 MiB.
+    buffer_string(&yaml, "- y\n");
+    assert_int_equal(config_parse_names(buffer_as_text(&yaml), &names, &count), BOSKOS_E_TOO_LARGE);
     buffer_release(&yaml);
 }
 
