@@ -109,7 +109,7 @@ static uint32_t check_body(const struct scan *scan, bool is_1_1, struct head *re
         return MHD_HTTP_BAD_REQUEST;
     }
     if (ret_head->length > HTTP_BODY_BYTES_MAX) {
-        *ret_message = "the request body is limited to 262144 bytes.";
+        *ret_message = WIRE_BODY_TOO_LARGE;
         return MHD_HTTP_CONTENT_TOO_LARGE;
     }
     return 0;
@@ -140,7 +140,9 @@ uint32_t check_head(struct request *r, const char *method, const char *version,
         (uintptr_t)version != (uintptr_t)r->raw_target + target.size + 1)
         return MHD_HTTP_BAD_REQUEST;
     for (uint32_t i = 0; i < target.size; i++) {
-        if (target.data[i] <= 0x20 || target.data[i] >= 0x7f) return MHD_HTTP_BAD_REQUEST;
+        // Bytes above ASCII are taken, as Boskos takes them; wire checks what they make.
+        unsigned char c = (unsigned char)target.data[i];
+        if (c <= 0x20 || c == 0x7f) return MHD_HTTP_BAD_REQUEST;
     }
 
     struct scan scan = {.end = (uintptr_t)version + version_size};

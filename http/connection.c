@@ -14,6 +14,7 @@
 
 #define LINGER_NS (2 * NS_PER_S)
 #define LINGER_BYTES_MAX (16u * 1024 * 1024)
+#define BODIES_CHECK_NS (100 * NS_PER_MS)
 
 static void list_remove(struct http_server *s, struct connection *c)
 {
@@ -41,6 +42,7 @@ void connection_phase(struct connection *c, enum phase phase)
     // One length a phase: whoever comes last has the latest deadline of its list.
     c->deadline_ns = clock_mono_ns(&s->clock) + s->phase_ns[phase];
     c->phase = phase;
+    c->had_unread = false;
     struct connection_list *list = &s->phases[phase];
     c->prev = list->last;
     if (list->last != NULL)
@@ -50,9 +52,37 @@ void connection_phase(struct connection *c, enum phase phase)
     list->last = c;
 }
 
+static bool has_unread(const struct connection *c)
+{
+    int unread = 0;
+    return ioctl(c->fd, FIONREAD, &unread) == 0 && unread > 0;
+}
+
+// With its memory full of a chunk's size line or extension the library can neither go on nor say
+// so: it asks to be run again and again. Whatever else is unread at one look has come through at
+// the next, since the library was run in between.
+static void bodies_check(struct http_server *s, uint64_t now_ns)
+{
+    if (now_ns < s->bodies_checked_ns + BODIES_CHECK_NS) return;
+    s->bodies_checked_ns = now_ns;
+    struct connection *next;
+    for (struct connection *c = s->phases[PHASE_BODY].first; c != NULL; c = next) {
+        next = c->next;
+        bool is_unread = has_unread(c);
+        bool is_stuck = is_unread && c->had_unread && c->request.body_bytes == c->body_bytes_seen;
+        c->had_unread = is_unread;
+        c->body_bytes_seen = c->request.body_bytes;
+        if (!is_stuck) continue;
+        request_refuse_chunk(&c->request);
+        (void)shutdown(c->fd, SHUT_RDWR);
+        list_remove(s, c);
+    }
+}
+
 uint64_t connections_expire(struct http_server *s, uint64_t now_ns)
 {
     uint64_t next_ns = UINT64_MAX;
+    bodies_check(s, now_ns);
     for (uint32_t phase = 0; phase < PHASES_TIMED; phase++) {
         struct connection *c;
         while ((c = s->phases[phase].first) != NULL && c->deadline_ns <= now_ns) {
@@ -79,9 +109,8 @@ void connections_close_idle(struct http_server *s)
     struct connection *next;
     for (struct connection *c = s->phases[PHASE_HEAD].first; c != NULL; c = next) {
         next = c->next;
-        int unread = 0;
         if (c->port->kind != PORT_API || c->request.stage != REQUEST_IDLE) continue;
-        if (ioctl(c->fd, FIONREAD, &unread) == 0 && unread > 0) continue;
+        if (has_unread(c)) continue;
         (void)shutdown(c->fd, SHUT_RDWR);
         list_remove(s, c);
     }
@@ -136,6 +165,7 @@ void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_
                        enum MHD_ConnectionNotificationCode code)
 {
     struct port *port = context;
+    port->server->calls++;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         struct connection *c = must_calloc(1, sizeof *c);
         c->port = port;

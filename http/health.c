@@ -11,11 +11,7 @@ void health_answer(struct request *r, struct text method)
         request_refuse(r, MHD_HTTP_NOT_FOUND, "not found");
         return;
     }
-    if (!text_equal(method, TEXT("GET")) && !text_equal(method, TEXT("HEAD"))) {
-        request_refuse(r, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
-        r->reply.allow = "GET, HEAD";
-        return;
-    }
+    if (!request_only_reads(r, method)) return;
     if (is_ready && (s->engine == NULL || s->draining)) {
         request_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "not ready");
         return;

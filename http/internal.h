@@ -23,7 +23,8 @@
 #define FILES_OF_OURS 64u             // descriptors kept from connections
 #define SIDE_CONNECTIONS_MAX 64u      // of the health port and of the metrics port
 #define LINGER_MAX 16u
-#define RUNS_MAX 8u // of the library in a row, then the loop looks around
+#define RUNS_MAX 8u      // of the library in a row, then the loop looks around
+#define CIRCLE_WAIT_MS 5 // and, when they brought nothing, waits so long
 
 enum port_kind { PORT_API, PORT_HEALTH, PORT_METRICS };
 #define PORTS 3u
@@ -35,7 +36,8 @@ struct port {
     unsigned connections_max;
     struct MHD_Daemon *daemon; // NULL: not listening
     unsigned connections;
-    bool run_again; // a place became free: the library listens again only when it is run
+    bool run_again;  // a place became free: the library listens again only when it is run
+    bool in_circles; // it wants to be run again, but the last runs brought nothing
 };
 
 // Which deadline a connection is under.
@@ -82,6 +84,8 @@ struct connection {
     uint64_t deadline_ns;
     struct connection *prev, *next; // in the phase's list, oldest first
     bool linger;                    // unread input may be left when it closes
+    bool had_unread;                // when bodies were looked at last: input was unread
+    uint64_t body_bytes_seen;       // and so much of the body had come through
     struct request request;
 };
 
@@ -121,6 +125,8 @@ struct http_server {
     bool draining, stopping;
     uint64_t drain_deadline_ns, stop_deadline_ns;
     struct connection_list phases[PHASES_TIMED];
+    uint64_t bodies_checked_ns; // when bodies that get no further were looked for
+    uint64_t calls;             // of ours by the library: what its runs brought
     struct request *ready_first, *ready_last;
     uint64_t in_flight;
     struct lingering lingering[LINGER_MAX];
@@ -146,8 +152,8 @@ void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_
 // Puts the connection under the deadline of a phase, counted from now.
 void connection_phase(struct connection *c, enum phase phase);
 
-// Shuts down what is over its deadline; the library then sees the end and closes. Returns the next
-// deadline of any, UINT64_MAX for none.
+// Shuts down what is over its deadline, and bodies that get no further; the library then sees the
+// end and closes. Returns the next deadline of any, UINT64_MAX for none.
 uint64_t connections_expire(struct http_server *s, uint64_t now_ns);
 
 // Closes connections that wait for a request of which nothing has come.
@@ -173,6 +179,12 @@ void request_completed(void *context, struct MHD_Connection *mhd, void **request
 
 // A reply of our own: a refusal that names what is wrong.
 void request_refuse(struct request *r, uint32_t status, const char *message);
+
+// For the health and the metrics port: true for GET and HEAD, else the request is refused.
+bool request_only_reads(struct request *r, struct text method);
+
+// Refuses a chunked body that the library cannot read on, on the socket itself.
+void request_refuse_chunk(struct request *r);
 
 // Marks the request as one for the engine, with `done` to be called there.
 void request_to_engine(struct request *r, void (*done)(struct engine_request *, int, struct sm *,

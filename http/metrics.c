@@ -131,11 +131,7 @@ void metrics_answer(struct request *r, struct text method)
         request_refuse(r, MHD_HTTP_NOT_FOUND, "not found");
         return;
     }
-    if (!text_equal(method, TEXT("GET")) && !text_equal(method, TEXT("HEAD"))) {
-        request_refuse(r, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
-        r->reply.allow = "GET, HEAD";
-        return;
-    }
+    if (!request_only_reads(r, method)) return;
     r->engine.command = NULL;
     if (r->connection->port->server->engine == NULL)
         metrics_finish(r);

@@ -8,7 +8,7 @@
 
 #include "base/banned.h"
 
-#define RETRY_AFTER_S 1u
+#define RETRY_AFTER_FULL_S 1u // instead of wire's: there may be room again at any moment
 
 void request_init(struct request *r, struct connection *c)
 {
@@ -63,6 +63,14 @@ void request_refuse(struct request *r, uint32_t status, const char *message)
     r->stage = REQUEST_ANSWERED;
 }
 
+bool request_only_reads(struct request *r, struct text method)
+{
+    if (text_equal(method, TEXT("GET")) || text_equal(method, TEXT("HEAD"))) return true;
+    request_refuse(r, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
+    r->reply.allow = "GET, HEAD";
+    return false;
+}
+
 void *request_line(void *context, const char *target, struct MHD_Connection *mhd)
 {
     (void)context;
@@ -70,6 +78,7 @@ void *request_line(void *context, const char *target, struct MHD_Connection *mhd
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     struct request *r = &c->request;
     ASSERT(r->stage == REQUEST_IDLE);
+    c->port->server->calls++;
     r->stage = REQUEST_LINE;
     r->raw_target = target;
     buffer_string(&r->target, target);
@@ -150,21 +159,27 @@ static enum MHD_Result request_reply(struct request *r, const char *method)
 
 // The library takes a reply before the body or after it, not while it is read; this goes to the
 // socket directly. Nothing of the library's is under way then.
-static enum MHD_Result refuse_in_body(struct request *r, const char *method)
+static void refuse_in_body(struct request *r, const char *method, uint32_t status,
+                           const char *title, const char *message)
 {
-    request_refuse(r, MHD_HTTP_CONTENT_TOO_LARGE, "the request body is limited to 262144 bytes.");
+    request_refuse(r, status, message);
     char head[256];
     int size = snprintf(head, sizeof head,
-                        "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
+                        "HTTP/1.1 %u %s\r\nConnection: close\r\n"
                         "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n"
                         "Content-Length: %zu\r\n\r\n",
-                        wire_content_type(r->reply.content), r->out.size);
+                        status, title, wire_content_type(r->reply.content), r->out.size);
     ASSERT(size > 0 && (size_t)size < sizeof head);
     (void)send(r->connection->fd, head, (size_t)size, MSG_NOSIGNAL | MSG_MORE);
     (void)send(r->connection->fd, r->out.data, r->out.size, MSG_NOSIGNAL);
     metrics_count(r, method);
     r->connection->linger = true;
-    return MHD_NO;
+}
+
+void request_refuse_chunk(struct request *r)
+{
+    // The library does not tell the method here.
+    refuse_in_body(r, "", MHD_HTTP_BAD_REQUEST, "Bad Request", "malformed chunk.");
 }
 
 // ---- to the engine and back -------------------------------------------------
@@ -214,7 +229,7 @@ void request_done(struct request *r, int error)
     struct http_server *s = r->connection->port->server;
     if (error == BOSKOS_E_NOSPACE) {
         request_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the server's disk is full.");
-        r->reply.retry_after_s = RETRY_AFTER_S;
+        r->reply.retry_after_s = RETRY_AFTER_FULL_S;
     } else if (error != 0) {
         request_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the server is shutting down.");
     }
@@ -246,6 +261,7 @@ void requests_resume(struct http_server *s)
         if (r->connection->port->kind == PORT_METRICS) metrics_finish(r);
         MHD_resume_connection(r->connection->mhd);
         r->connection->port->run_again = true;
+        r->connection->port->in_circles = false;
     }
 }
 
@@ -334,6 +350,7 @@ enum MHD_Result request_handle(void *context, struct MHD_Connection *mhd, const 
     (void)context;
     (void)mhd;
     (void)url;
+    r->connection->port->server->calls++;
     switch (r->stage) {
     case REQUEST_IDLE: return MHD_NO;
     case REQUEST_LINE: request_begin(r, method, version); break;
@@ -343,7 +360,11 @@ enum MHD_Result request_handle(void *context, struct MHD_Connection *mhd, const 
             break;
         }
         r->body_bytes += *upload_size;
-        if (r->body_bytes > HTTP_BODY_BYTES_MAX) return refuse_in_body(r, method);
+        if (r->body_bytes > HTTP_BODY_BYTES_MAX) {
+            refuse_in_body(r, method, MHD_HTTP_CONTENT_TOO_LARGE, "Content Too Large",
+                           WIRE_BODY_TOO_LARGE);
+            return MHD_NO;
+        }
         if (r->body_counts) buffer_append(&r->body, upload, *upload_size);
         *upload_size = 0;
         break;
@@ -365,6 +386,7 @@ void request_completed(void *context, struct MHD_Connection *mhd, void **request
     if (r == NULL) return;
     ASSERT(r->stage != REQUEST_SUBMITTED);
     struct http_server *s = r->connection->port->server;
+    s->calls++;
     if (r->stage == REQUEST_READY) { // broke off in the same run of the library
         struct request **place = &s->ready_first, *last = NULL;
         while (*place != r) {

@@ -96,10 +96,12 @@ void series_label(struct buffer *labels, const char *name, struct text value)
         char c = value.data[i];
         if (c == '\n') {
             buffer_string(labels, "\\n");
-            continue;
+        } else if (c == '\0') {
+            buffer_string(labels, "\xEF\xBF\xBD"); // U+FFFD: the format has no NUL
+        } else {
+            if (c == '"' || c == '\\') buffer_char(labels, '\\');
+            buffer_char(labels, c);
         }
-        if (c == '"' || c == '\\') buffer_char(labels, '\\');
-        buffer_char(labels, c);
     }
     buffer_char(labels, '"');
 }

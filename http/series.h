@@ -50,7 +50,8 @@ void family_observe(struct family *f, struct text labels, uint64_t value);
 // Appends the whole family.
 void family_print(const struct family *f, struct buffer *out);
 
-// Appends `name="value"`, escaped, after a comma where something stands before.
+// Appends `name="value"`, escaped, after a comma where something stands before. There is no NUL in
+// what it appends, whatever the value.
 void series_label(struct buffer *labels, const char *name, struct text value);
 
 // Appends nanoseconds as seconds.

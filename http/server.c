@@ -52,6 +52,8 @@ static void port_watch(struct port *port)
 // became free.
 static void port_run(struct port *port)
 {
+    uint64_t calls = port->server->calls;
+    port->in_circles = false;
     for (uint32_t i = 0; i < RUNS_MAX; i++) {
         port->run_again = false;
         (void)MHD_run(port->daemon);
@@ -61,6 +63,7 @@ static void port_run(struct port *port)
             port->run_again = true;
         if (!port->run_again) return;
     }
+    port->in_circles = port->server->calls == calls;
 }
 
 // Takes over what other threads asked for.
@@ -115,10 +118,15 @@ static int loop_wait_ms(struct http_server *s)
     if (s->draining && !s->drain_done && s->drain_deadline_ns < next_ns)
         next_ns = s->drain_deadline_ns;
     if (s->stopping && s->stop_deadline_ns < next_ns) next_ns = s->stop_deadline_ns;
+    bool in_circles = false;
     for (uint32_t i = 0; i < PORTS; i++) {
-        if (s->ports[i].daemon != NULL && s->ports[i].run_again) return 0;
+        const struct port *port = &s->ports[i];
+        if (port->daemon == NULL || !port->run_again) continue;
+        if (!port->in_circles) return 0;
+        in_circles = true;
     }
     if (next_ns <= now_ns) return 0;
+    if (in_circles) return CIRCLE_WAIT_MS;
     uint64_t wait_ms = (next_ns - now_ns) / NS_PER_MS + 1;
     return wait_ms < WAIT_MS_MAX ? (int)wait_ms : WAIT_MS_MAX;
 }

@@ -7,8 +7,6 @@
 
 enum element { ELEMENT_RESOURCE = 1, ELEMENT_REQUEST = 2, ELEMENT_CYCLE = 3, ELEMENT_CORE = 4 };
 
-// A resource's, request's or life cycle's bytes are at most a few texts; one page is plenty on the
-// stack for usual ones, longer ones go through the scratch buffer.
 static void put_u64(struct buffer *b, uint64_t value)
 {
     char *at = buffer_reserve(b, 8);

@@ -45,5 +45,6 @@ uint64_t cpu_us(void);
 // http_form.c: a table of what is refused and one of what is not.
 void test_malformed(void **state);
 void test_lenient(void **state);
+void test_long_chunk_line(void **state);
 
 #endif

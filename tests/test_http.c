@@ -758,6 +758,11 @@ static void test_series_limit(void **state)
     assert_non_null(strstr(page.data, "f_bucket{l=\"7\",le=\"10\"} 1\n"));
     assert_non_null(strstr(page.data, "f_bucket{l=\"7\",le=\"+Inf\"} 2\nf_sum{l=\"7\"} 21\n"));
     assert_non_null(strstr(page.data, "f_count{l=\"other\"} 6\n"));
+    // What a scraper could not read: a quote, a backslash, the end of a line, NUL.
+    buffer_clear(&labels);
+    series_label(&labels, "l", TEXT("a\"\\\n\0b"));
+    assert_true(text_equal(buffer_as_text(&labels), TEXT("l=\"a\\\"\\\\\\n\xEF\xBF\xBD"
+                                                         "b\"")));
     buffer_release(&labels);
     buffer_release(&page);
     family_release(&family);
@@ -769,6 +774,7 @@ int main(void)
         cmocka_unit_test(test_few_descriptors), // first: it forks
         cmocka_unit_test_setup_teardown(test_malformed, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_lenient, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_long_chunk_line, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_head_limits, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_body_limits, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_deadlines, setup_short, fixture_teardown),

@@ -3,7 +3,7 @@
 
 #include "base/banned.h"
 
-// When the queue or the disk is full: a few polls of the usual three seconds.
+// When a queue is full or the server ends: a few polls of the usual three seconds.
 #define RETRY_AFTER_S 10u
 
 const char *wire_content_type(enum wire_content content)

@@ -239,8 +239,7 @@ static int check_duration(struct text expire, struct answer a)
 static int check_body(struct wire_request *r, struct text body, struct answer a)
 {
     if (body.size > SM_BODY_BYTES_MAX) {
-        wire_refusal(r->call, 413, "the request body is limited to 262144 bytes.", a.ret_reply,
-                     a.out);
+        wire_refusal(r->call, 413, WIRE_BODY_TOO_LARGE, a.ret_reply, a.out);
         return 1;
     }
     char fault[FAULT_BYTES];

@@ -47,11 +47,10 @@ struct wire_reply {
 // The value of a Content-Type header, NULL for WIRE_CONTENT_NONE.
 const char *wire_content_type(enum wire_content content);
 
-// Percent-decodes and cleans the path of a request target (absolute form, leading slashes doubled
-// and
-// "/./" are taken in), appends the decoded path to `path`, and points *ret_query at what follows
-// the first `?` in `target`, undecoded. BOSKOS_E_MALFORMED for a bad escape or a target of no known
-// form.
+// Percent-decodes and cleans the path of a request target (absolute form, doubled slashes and "/./"
+// are taken in), appends the decoded path to `path`, and points *ret_query at what follows the
+// first `?` in `target`, undecoded. BOSKOS_E_MALFORMED for a bad escape, a control character or a
+// target of no known form.
 int wire_target(struct text target, struct buffer *path, struct text *ret_query);
 
 // Which call a decoded path is.
@@ -104,6 +103,9 @@ struct wire_status {
 // thread that owns sm.
 void wire_query(const struct wire_request *r, struct sm *sm, const struct wire_status *status,
                 struct wire_reply *ret_reply, struct buffer *out);
+
+// The text for a body above SM_BODY_BYTES_MAX, which http meets first.
+#define WIRE_BODY_TOO_LARGE "the request body is limited to 262144 bytes."
 
 // A refusal that names a limit or a fault of form, as the old calls answer (text) or as /v1/ does.
 // `message` is one line without a newline; 503 gets a Retry-After.
