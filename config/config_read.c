@@ -278,17 +278,17 @@ static void read_needs(struct reader *r, const char *path, const struct field *f
     size_t count = r->pairs.count;
     if (count == 0) return;
 
-    qsort(r->pairs.items, count, sizeof(*r->pairs.items), compare_needs);
+    struct yaml_pair *pairs = r->pairs.items;
+    qsort(pairs, count, sizeof(*pairs), compare_needs);
     struct config_need *needs = config_arena_alloc(&r->made->memory, count, sizeof(*needs));
     d->needs_nodes = config_arena_alloc(&r->made->memory, count, sizeof(struct yaml_node *));
     d->entry.needs = needs;
     for (size_t i = 0; i < count; i++) {
-        const struct yaml_pair *pair = &r->pairs.items[i];
-        const struct yaml_pair *before = i > 0 ? pair - 1 : NULL;
-        if (before == NULL || compare_keys(before->key->text, pair->key->text) != 0)
+        const struct yaml_pair *pair = &pairs[i];
+        if (i == 0 || compare_keys(pairs[i - 1].key->text, pair->key->text) != 0)
             read_need(r, path, pair, d, needs);
-        else if (before->source == pair->source)
-            warn_key(r, before->key, "key \"", "\" given twice, the last one counts");
+        else if (pairs[i - 1].source == pair->source)
+            warn_key(r, pairs[i - 1].key, "key \"", "\" given twice, the last one counts");
     }
 }
 

@@ -121,7 +121,7 @@ struct engine {
 
 // ---- sequencer.c ------------------------------------------------------------
 
-void *sequencer_main(void *engine);
+void *sequencer_main(void *context); // the engine
 // Adds a command of our own to the batch being built.
 void sequencer_add_own(struct engine *e, const struct command *c);
 // The same for a config, when it means something else than the one in force. Returns whether it

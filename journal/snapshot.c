@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/banned.h"
 
 // A snapshot file (docs/FORMAT.md): 80 bytes of header, the content, 24 bytes of trailer.
@@ -380,6 +381,7 @@ int journal_snapshot_open(struct journal *j, uint64_t seq, struct journal_snapsh
     }
     err = file_map(path, map, problem);
     if (err != 0) goto out;
+    ASSERT(map->bytes != NULL);
     err = file_check(path, map, seq, ret_about, problem);
     if (err != 0) goto out;
 

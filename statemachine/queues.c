@@ -155,9 +155,9 @@ uint32_t request_rank(const struct request *r)
 // An entry is dead when now is after its deadline.
 void queue_sweep(struct sm *sm, struct queue *q, uint64_t now_ns)
 {
-    for (uint32_t left = q->entries.size; left > 0; left--) {
-        struct request *r = q->first;
-        if (now_ns <= r->deadline_ns) return;
+    struct request *next;
+    for (struct request *r = q->first; r != NULL && now_ns > r->deadline_ns; r = next) {
+        next = r->queue_after; // the queue goes with its last request
         request_remove(sm, r);
     }
 }

@@ -123,7 +123,8 @@ static bool is_cleanable(const struct sm *sm, const struct resource *r)
 static bool has_changed(const struct resource *r, const struct command_clean *c)
 {
     struct text leased = userdata_value(r->userdata, leased_key);
-    return (leased.data == NULL) != (c->leased.data == NULL) || !text_equal(leased, c->leased);
+    if (leased.data == NULL || c->leased.data == NULL) return leased.data != c->leased.data;
+    return !text_equal(leased, c->leased);
 }
 
 void apply_clean(struct sm *sm, const struct command_clean *c)

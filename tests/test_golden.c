@@ -497,7 +497,10 @@ static void example_bytes(const char *format, const char *heading, struct buffer
 {
     buffer_clear(out);
     const char *at = strstr(format, heading);
-    if (at == NULL) fail_msg("docs/FORMAT.md has no heading %s", heading);
+    if (at == NULL) {
+        fail_msg("docs/FORMAT.md has no heading %s", heading);
+        return;
+    }
     const char *end = strstr(at + 1, "\n#");
     for (at = strchr(at, '\n'); at != NULL && (end == NULL || at < end);
          at = strchr(at + 1, '\n')) {

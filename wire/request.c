@@ -296,7 +296,7 @@ static int parse_call(struct wire_request *r, struct text method, struct text qu
     size_t body_bytes = wire_call_has_body(r->call) ? body.size : 0;
     (void)buffer_reserve(&r->memory, query.size + body_bytes);
 
-    struct text values[PARAMS_MAX];
+    struct text values[PARAMS_MAX] = {0};
     read_params(r, f, query, values);
     for (uint32_t i = 0; i < f->required; i++)
         if (text_is_empty(values[i])) return refuse_missing(f, values, a);
