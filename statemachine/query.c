@@ -82,16 +82,21 @@ static bool any_of(const struct text *list, uint32_t count, struct text t)
     return count == 0;
 }
 
-// Picks what fits of one of a pool's two orders.
+static bool fits(const struct sm_filter *f, const struct resource *r)
+{
+    return any_of(f->owners, f->owners_count, symbol_text(r->owner)) &&
+           any_of(f->states, f->states_count, symbol_text(resource_state(r))) &&
+           any_of(f->types, f->types_count, symbol_text(resource_type(r)->name)) &&
+           text_compare(resource_name(r), f->after) > 0;
+}
+
 static void pick_run(struct sm *sm, const struct sm_filter *f, const struct order *o)
 {
     uint32_t count;
     for (uint32_t rank = 0; rank < o->size; rank += count) {
         const struct order_entry *run = order_run(o, rank, &count);
         for (uint32_t i = 0; i < count; i++) {
-            struct resource *r = run[i].item;
-            if (!any_of(f->owners, f->owners_count, symbol_text(r->owner))) continue;
-            if (text_compare(resource_name(r), f->after) > 0) picked_add(sm, r);
+            if (fits(f, run[i].item)) picked_add(sm, run[i].item);
         }
     }
 }
@@ -104,10 +109,11 @@ static bool has_holder(const struct sm_filter *f, const struct type *t)
     return false;
 }
 
-// Picks through the pools that fit, so that a narrow filter looks at few resources.
-static void pick_filtered(struct sm *sm, const struct sm_filter *f)
+// Goes through the pools that can have what fits, and picks from them if asked. Returns how many
+// resources they have.
+static uint64_t walk_pools(struct sm *sm, const struct sm_filter *f, bool pick)
 {
-    picked_clear(sm);
+    uint64_t size = 0;
     bool wants_unowned = any_of(f->owners, f->owners_count, TEXT_NONE);
     for (uint32_t i = 0; i < sm->types_count; i++) {
         const struct type *t = sm->types[i];
@@ -115,38 +121,47 @@ static void pick_filtered(struct sm *sm, const struct sm_filter *f)
         bool wants_owned = has_holder(f, t);
         for (const struct pool *p = t->pools; p != NULL; p = p->after) {
             if (!any_of(f->states, f->states_count, symbol_text(p->state))) continue;
-            if (wants_unowned) pick_run(sm, f, &p->unowned);
-            if (wants_owned) pick_run(sm, f, &p->owned);
+            size += (wants_unowned ? p->unowned.size : 0) + (wants_owned ? p->owned.size : 0);
+            if (pick && wants_unowned) pick_run(sm, f, &p->unowned);
+            if (pick && wants_owned) pick_run(sm, f, &p->owned);
         }
     }
-    picked_sort_by_name(sm);
+    return size;
 }
 
-// Picks the next names, at most one more than the limit.
+// Picks the next names that fit, at most one more than the limit.
 static void pick_names(struct sm *sm, const struct sm_filter *f)
 {
-    picked_clear(sm);
     uint32_t rank = order_below(&sm->names, name_key(f->after), f->after);
     uint32_t count;
     for (; rank < sm->names.size; rank += count) {
         const struct order_entry *run = order_run(&sm->names, rank, &count);
         for (uint32_t i = 0; i < count; i++) {
             if (f->limit > 0 && sm->picked_count > f->limit) return;
-            if (text_compare(resource_name(run[i].item), f->after) > 0) {
-                picked_add(sm, run[i].item);
-            }
+            if (fits(f, run[i].item)) picked_add(sm, run[i].item);
         }
+    }
+}
+
+// Two ways: all of the pools that can fit, sorted by name; or by name until there are enough, which
+// with `size` of them among all takes about all * limit / size steps. The shorter one is taken.
+static void pick_filtered(struct sm *sm, const struct sm_filter *f)
+{
+    uint64_t all = sm->names.size;
+    uint64_t size = walk_pools(sm, f, false);
+    picked_clear(sm);
+    if (size * size >= all * (f->limit > 0 ? f->limit : all)) {
+        pick_names(sm, f);
+    } else {
+        walk_pools(sm, f, true);
+        picked_sort_by_name(sm);
     }
 }
 
 bool sm_list(struct sm *sm, const struct sm_filter *filter,
              bool (*each)(void *context, const struct sm_resource *r), void *context)
 {
-    if (filter->types_count + filter->states_count + filter->owners_count == 0) {
-        pick_names(sm, filter);
-    } else {
-        pick_filtered(sm, filter);
-    }
+    pick_filtered(sm, filter);
     uint32_t count = sm->picked_count;
     if (filter->limit > 0 && count > filter->limit) count = filter->limit;
     for (uint32_t i = 0; i < count; i++) {
