@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "daemon/fault.h"
 #include "daemon/options.h"
 
 #include "base/banned.h"
@@ -36,30 +37,6 @@ static void batch_done(void *context)
     const struct daemon *d = context;
     if (d->http != NULL) http_batch_done(d->http);
 }
-
-// ---- a log that is shorter than it was --------------------------------------
-
-static const struct daemon *of_bus; // whose journal is mapped
-
-// A page of the map without a page of the file behind it. The signal comes from the very
-// instruction that reads the map, so that it interrupts nothing that log_event needs.
-static void end_for_bus(int number)
-{
-    (void)number;
-    log_event(&of_bus->log, LOG_FATAL,
-              "the journal's data.mdb cannot be read: it was cut short, or its disk fails",
-              LOG_F_STRING("data_dir", of_bus->options.data_dir));
-    _exit(4);
-}
-
-static void watch_bus(const struct daemon *d)
-{
-    struct sigaction action = {.sa_handler = end_for_bus, .sa_flags = (int)SA_RESETHAND};
-    of_bus = d;
-    if (!d->options.in_memory) sigaction(SIGBUS, &action, NULL);
-}
-
-// ---- the parts --------------------------------------------------------------
 
 static int open_http(struct daemon *d)
 {
@@ -204,6 +181,6 @@ int main(int argc, char **argv)
                          .level = d.options.log_level,
                          .format = d.options.log_format,
                          .clock = clock_system()};
-    watch_bus(&d);
+    if (!d.options.in_memory) fault_watch(&d.log, d.options.data_dir);
     return run(&d);
 }

@@ -5,6 +5,7 @@ code 4 and names file and sequence number.
 """
 
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -267,6 +268,33 @@ class Damage(boskosd.DaemonTest):
                     continue
                 self.assertEqual(d.wait(), 4, f"exit code 4 was expected:\n{d.log()}")
                 self.assertIn("FATAL", d.log_lines()[-1])
+                self.assertRegex(d.log_lines()[-1], "journal|data.mdb", "the file was expected to be named")
+
+    def test_damaged_pages(self):
+        """Whole pages of zeros or noise: the complete state, or exit 4 with a name; never another signal or a hang."""
+        d = self.daemon().start()
+        for i in range(300):
+            name = d.acquire().json["name"]
+            d.update(name, {"note": f"{i:0200}"})
+            d.release(name)
+        resources = d.resources()
+        self.assertEqual(d.kill(), -9)
+        data = os.path.join(d.data_dir, "journal", "data.mdb")
+        shutil.copy(data, data + ".good")
+        noise = random.Random(20)
+        for page in range(os.path.getsize(data) // 4096):
+            bad = bytes(4096) if page % 2 == 0 else noise.randbytes(4096)
+            with self.subTest(page=page, zeros=page % 2 == 0):
+                shutil.copy(data + ".good", data)
+                with open(data, "r+b") as f:
+                    f.seek(page * 4096)
+                    f.write(bad)
+                d.launch()
+                if d.wait_ready():  # a free page, or the older of the two that LMDB begins with
+                    self.assertEqual(d.resources(), resources, "it was expected to be whole or refused")
+                    d.kill()
+                    continue
+                self.assertEqual(d.wait(), 4, f"exit code 4 was expected:\n{d.log()}")
                 self.assertRegex(d.log_lines()[-1], "journal|data.mdb", "the file was expected to be named")
 
     def test_other_log(self):
