@@ -7,6 +7,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/bytes.h"
+
 #include "base/banned.h"
 
 // Up to here a copy beside the chained checksum is cheaper than setting up a stream.
@@ -15,20 +17,6 @@
 struct hash128_stream {
     XXH3_state_t state;
 };
-
-static inline void put_u64(uint8_t *to, uint64_t value)
-{
-    for (int i = 0; i < 8; i++)
-        to[i] = (uint8_t)(value >> (56 - 8 * i));
-}
-
-static inline uint64_t get_u64(const uint8_t *from)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | from[i];
-    return value;
-}
 
 static inline struct hash128 from_xxh(XXH128_hash_t h)
 {
@@ -87,11 +75,11 @@ struct hash128 hash128_stream_value(const struct hash128_stream *s)
 
 void hash128_encode(struct hash128 h, uint8_t ret_bytes[HASH128_BYTES])
 {
-    put_u64(ret_bytes, h.high);
-    put_u64(ret_bytes + 8, h.low);
+    bytes_put_u64(ret_bytes, h.high);
+    bytes_put_u64(ret_bytes + 8, h.low);
 }
 
 struct hash128 hash128_decode(const uint8_t bytes[HASH128_BYTES])
 {
-    return (struct hash128){get_u64(bytes), get_u64(bytes + 8)};
+    return (struct hash128){bytes_get_u64(bytes), bytes_get_u64(bytes + 8)};
 }

@@ -53,7 +53,7 @@ static int chain_read(struct journal_cursor *c, uint64_t from, struct journal_pr
     if (from == journal_first(j)) return 0;
 
     uint8_t key_bytes[KEY_BYTES];
-    put_u64(key_bytes, from - 1);
+    bytes_put_u64(key_bytes, from - 1);
     MDB_val key = {KEY_BYTES, key_bytes};
     MDB_val value;
     int rc = mdb_cursor_get(c->log, &key, &value, MDB_SET);
@@ -157,7 +157,7 @@ static int forms_check(const struct journal_cursor *c, uint64_t seq, const MDB_v
                        const MDB_val *value, const MDB_val *row, struct journal_problem *problem)
 {
     const char *path = c->j->path;
-    if (key->mv_size != KEY_BYTES || get_u64(key->mv_data) != seq) {
+    if (key->mv_size != KEY_BYTES || bytes_get_u64(key->mv_data) != seq) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
                                "%s/data.mdb: record %" PRIu64 " is missing", path, seq);
     }
@@ -237,7 +237,7 @@ static int entry_add(struct journal_cursor *c, const MDB_val *value, const MDB_v
 static int stretch_copy(struct journal_cursor *c, uint64_t end, struct journal_problem *problem)
 {
     uint8_t from[KEY_BYTES];
-    put_u64(from, c->next);
+    bytes_put_u64(from, c->next);
     MDB_val key = {KEY_BYTES, from}, row_key = {KEY_BYTES, from};
     MDB_val value, row;
     int rc = mdb_cursor_get(c->log, &key, &value, MDB_SET_RANGE);
@@ -319,7 +319,7 @@ static int entry_check(struct journal_cursor *c, const struct entry *e, struct r
 
     const uint8_t *row = c->bytes + e->row_at;
     size_t row_size = KEY_BYTES + (size_t)e->row_size;
-    if (hash64(row, row_size, 0) != get_u64(row + row_size)) {
+    if (hash64(row, row_size, 0) != bytes_get_u64(row + row_size)) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, c->next,
                                "%s/data.mdb: the checksum of the result of record %" PRIu64
                                " does not fit",

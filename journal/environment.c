@@ -89,7 +89,7 @@ int journal_environment_make(const char *path, struct journal_problem *problem)
     if (rc != 0) goto out;
 
     uint8_t format[2];
-    put_u16(format, JOURNAL_FORMAT);
+    bytes_put_u16(format, JOURNAL_FORMAT);
     rc = meta_put(txn, tables.meta, META_FORMAT, format, sizeof(format));
     if (rc != 0) goto out;
     rc = meta_put(txn, tables.meta, META_CREATED_BY, BOSKOSD_VERSION, strlen(BOSKOSD_VERSION));
@@ -131,7 +131,7 @@ static int format_check(struct journal *j, MDB_txn *txn, struct journal_problem 
     int rc = mdb_get(txn, j->meta, &key, &value);
     if (rc != 0) return journal_failed(problem, rc, j->path, "read the format of the journal");
 
-    uint16_t format = value.mv_size == 2 ? get_u16(value.mv_data) : 0;
+    uint16_t format = value.mv_size == 2 ? bytes_get_u16(value.mv_data) : 0;
     if (format == 0) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, 0,
                                "%s/data.mdb: the format of the journal is damaged", j->path);

@@ -8,6 +8,7 @@
 #include <lmdb.h>
 #include <stdatomic.h>
 
+#include "base/bytes.h"
 #include "journal/journal.h"
 
 struct journal {
@@ -75,31 +76,6 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
 #define RECORD_CHAINED_BYTES (HASH128_BYTES + KEY_BYTES + RECORD_FIELDS_BYTES)
 
 #define ROW_CHECKSUM_BYTES 8
-
-static inline void put_u16(uint8_t *to, uint16_t value)
-{
-    to[0] = (uint8_t)(value >> 8);
-    to[1] = (uint8_t)value;
-}
-
-static inline uint16_t get_u16(const uint8_t *from)
-{
-    return (uint16_t)(from[0] << 8 | from[1]);
-}
-
-static inline void put_u64(uint8_t *to, uint64_t value)
-{
-    for (int i = 0; i < 8; i++)
-        to[i] = (uint8_t)(value >> (56 - 8 * i));
-}
-
-static inline uint64_t get_u64(const uint8_t *from)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | from[i];
-    return value;
-}
 
 // Fills in the bytes that are chained before the payload.
 void record_chained_encode(const struct record *r, struct hash128 before,

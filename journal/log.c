@@ -15,7 +15,7 @@
 static int key_read(const struct journal *j, const MDB_val *key, uint64_t *ret_seq,
                     struct journal_problem *problem)
 {
-    uint64_t seq = key->mv_size == KEY_BYTES ? get_u64(key->mv_data) : 0;
+    uint64_t seq = key->mv_size == KEY_BYTES ? bytes_get_u64(key->mv_data) : 0;
     if (seq == 0) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, 0,
                                "%s/data.mdb: the log has a key that is no sequence number",
@@ -182,9 +182,9 @@ static int rows_put(struct journal *j, MDB_txn *txn, const struct journal_row *r
 
         uint8_t bytes[KEY_BYTES + JOURNAL_ROW_BYTES_MAX + ROW_CHECKSUM_BYTES];
         size_t size = KEY_BYTES + (size_t)row->bytes.size;
-        put_u64(bytes, row->seq);
+        bytes_put_u64(bytes, row->seq);
         if (row->bytes.size > 0) memcpy(bytes + KEY_BYTES, row->bytes.data, row->bytes.size);
-        put_u64(bytes + size, hash64(bytes, size, 0));
+        bytes_put_u64(bytes + size, hash64(bytes, size, 0));
 
         MDB_val key = {KEY_BYTES, bytes};
         MDB_val value = {row->bytes.size + (size_t)ROW_CHECKSUM_BYTES, bytes + KEY_BYTES};

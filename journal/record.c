@@ -11,12 +11,12 @@ void record_chained_encode(const struct record *r, struct hash128 before,
                            uint8_t ret_bytes[RECORD_CHAINED_BYTES])
 {
     hash128_encode(before, ret_bytes);
-    put_u64(ret_bytes + 16, r->seq);
-    put_u16(ret_bytes + 24, JOURNAL_FORMAT);
-    put_u16(ret_bytes + 26, r->semantics);
-    put_u16(ret_bytes + 28, r->kind);
-    put_u16(ret_bytes + 30, 0);
-    put_u64(ret_bytes + 32, r->time_ns);
+    bytes_put_u64(ret_bytes + 16, r->seq);
+    bytes_put_u16(ret_bytes + 24, JOURNAL_FORMAT);
+    bytes_put_u16(ret_bytes + 26, r->semantics);
+    bytes_put_u16(ret_bytes + 28, r->kind);
+    bytes_put_u16(ret_bytes + 30, 0);
+    bytes_put_u64(ret_bytes + 32, r->time_ns);
 }
 
 int record_checksum(const uint8_t chained[RECORD_CHAINED_BYTES], struct text payload,
@@ -52,21 +52,21 @@ int record_size_check(const char *path, uint64_t seq, size_t value_size,
 int record_fields_decode(const char *path, const uint8_t fields[RECORD_FIELDS_BYTES],
                          struct record *r, struct journal_problem *problem)
 {
-    uint16_t format = get_u16(fields);
+    uint16_t format = bytes_get_u16(fields);
     if (format > JOURNAL_FORMAT) {
         return journal_problem(problem, BOSKOS_E_TOO_NEW, r->seq,
                                "%s/data.mdb: record %" PRIu64 " was written by a newer boskosd "
                                "(format %u, this one knows %u); start that one",
                                path, r->seq, format, JOURNAL_FORMAT);
     }
-    if (format == 0 || get_u16(fields + 6) != 0) {
+    if (format == 0 || bytes_get_u16(fields + 6) != 0) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, r->seq,
                                "%s/data.mdb: record %" PRIu64 " has an impossible form", path,
                                r->seq);
     }
-    r->semantics = get_u16(fields + 2);
-    r->kind = get_u16(fields + 4);
-    r->time_ns = get_u64(fields + 8);
+    r->semantics = bytes_get_u16(fields + 2);
+    r->kind = bytes_get_u16(fields + 4);
+    r->time_ns = bytes_get_u64(fields + 8);
     return 0;
 }
 
@@ -87,7 +87,7 @@ int record_value_check(const char *path, uint64_t seq, const MDB_val *value,
     if (before != NULL) {
         uint8_t chained[RECORD_CHAINED_BYTES];
         hash128_encode(*before, chained);
-        put_u64(chained + HASH128_BYTES, seq);
+        bytes_put_u64(chained + HASH128_BYTES, seq);
         memcpy(chained + HASH128_BYTES + KEY_BYTES, bytes, RECORD_FIELDS_BYTES);
         struct hash128 checksum;
         err = record_checksum(chained, r.payload, &checksum);

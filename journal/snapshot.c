@@ -60,9 +60,9 @@ static void header_encode(const struct journal_snapshot *about, uint8_t ret_byte
 {
     memset(ret_bytes, 0, HEADER_BYTES);
     memcpy(ret_bytes, MAGIC, 8);
-    put_u16(ret_bytes + 8, SNAPSHOT_FORMAT);
-    put_u64(ret_bytes + 16, about->seq);
-    put_u64(ret_bytes + 24, about->time_ns);
+    bytes_put_u16(ret_bytes + 8, SNAPSHOT_FORMAT);
+    bytes_put_u64(ret_bytes + 16, about->seq);
+    bytes_put_u64(ret_bytes + 24, about->time_ns);
     hash128_encode(about->chain, ret_bytes + 32);
     hash128_encode(about->digest, ret_bytes + 48);
     hash128_encode(hash128(ret_bytes, HEADER_FIELDS_BYTES), ret_bytes + HEADER_FIELDS_BYTES);
@@ -76,7 +76,7 @@ static int header_decode(const char *path, const uint8_t bytes[HEADER_BYTES],
         !hash128_equal(hash128(bytes, HEADER_FIELDS_BYTES), checksum)) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, 0, "%s: the header is damaged", path);
     }
-    uint16_t format = get_u16(bytes + 8);
+    uint16_t format = bytes_get_u16(bytes + 8);
     if (format > SNAPSHOT_FORMAT) {
         return journal_problem(problem, BOSKOS_E_TOO_NEW, 0,
                                "%s was written by a newer boskosd (format %u, this one knows %u)",
@@ -86,8 +86,8 @@ static int header_decode(const char *path, const uint8_t bytes[HEADER_BYTES],
         return journal_problem(problem, BOSKOS_E_CORRUPT, 0, "%s: it has no format", path);
 
     *ret_about = (struct journal_snapshot){
-        .seq = get_u64(bytes + 16),
-        .time_ns = get_u64(bytes + 24),
+        .seq = bytes_get_u64(bytes + 16),
+        .time_ns = bytes_get_u64(bytes + 24),
         .chain = hash128_decode(bytes + 32),
         .digest = hash128_decode(bytes + 48),
     };
@@ -208,7 +208,7 @@ int journal_snapshot_commit(struct journal_snapshot_writer *w, struct journal_pr
     }
 
     uint8_t trailer[TRAILER_BYTES];
-    put_u64(trailer, w->content_bytes);
+    bytes_put_u64(trailer, w->content_bytes);
     hash128_stream_add(w->hash, trailer, 8);
     hash128_encode(hash128_stream_value(w->hash), trailer + 8);
     bytes_add(w, trailer, sizeof(trailer));
@@ -354,7 +354,7 @@ static int file_check(const char *path, const struct journal_snapshot_map *map, 
 
     const uint8_t *trailer = bytes + map->size - TRAILER_BYTES;
     uint64_t content_bytes = map->size - HEADER_BYTES - TRAILER_BYTES;
-    if (get_u64(trailer) != content_bytes || content_bytes > JOURNAL_SNAPSHOT_BYTES_MAX) {
+    if (bytes_get_u64(trailer) != content_bytes || content_bytes > JOURNAL_SNAPSHOT_BYTES_MAX) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
                                "%s: its length is not the one it says", path);
     }

@@ -1,3 +1,4 @@
+#include "base/bytes.h"
 #include "statemachine/canonical.h"
 #include "statemachine/state.h"
 
@@ -9,10 +10,7 @@ enum element { ELEMENT_RESOURCE = 1, ELEMENT_REQUEST = 2, ELEMENT_CYCLE = 3, ELE
 
 static void put_u64(struct buffer *b, uint64_t value)
 {
-    char *at = buffer_reserve(b, 8);
-    for (int i = 0; i < 8; i++) {
-        at[i] = (char)(value >> (56 - 8 * i));
-    }
+    bytes_put_u64((uint8_t *)buffer_reserve(b, 8), value);
     b->size += 8;
 }
 

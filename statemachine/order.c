@@ -201,7 +201,7 @@ static void add_kid(struct order *o, struct path *path, uint32_t depth, struct k
             right->count = n->count - keep;
             memcpy(right->kids, n->kids + keep, right->count * sizeof(n->kids[0]));
             n->count = keep;
-            if (place >= keep && right != NULL && (place > keep || right->count == 0)) {
+            if (place > keep || right->count == 0) {
                 into = right;
                 place -= keep;
             }
@@ -306,7 +306,6 @@ static bool join_kids(struct inner *n, uint32_t place, bool are_leaves)
                right->count * sizeof(right->entries[0]));
         left->count = count;
         a->node = left;
-        a->low = left->entries[0];
         free(right);
     } else {
         struct inner *left = a->node;
