@@ -27,6 +27,7 @@
 #define REAP_CHECK_NS NS_PER_S       // how often the reaper's next round is looked up
 #define CONFIG_RETRY_NS NS_PER_S     // after the disk or the map was too full for one
 #define SHADOW_WAKE_NS (100 * NS_PER_MS)
+#define READERS_CHECK_NS (60 * NS_PER_S)
 #define SNAPSHOT_RETRY_NS (60 * NS_PER_S) // after one could not be written
 #define WHY_BYTES 1024u
 
@@ -81,7 +82,8 @@ struct shadow {
     pthread_cond_t wake;
     bool is_stopping; // catch up, write a last snapshot, end
     struct sm *sm;
-    struct hash128 chain;      // of the record its state is at
+    struct hash128 chain; // of the record its state is at
+    uint64_t readers_checked_ns;
     uint64_t snapshot_mono_ns; // when the last was begun, or the start
     bool has_failed;           // the last could not be written
     bool is_broken;            // a difference was found: it follows no further

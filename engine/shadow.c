@@ -140,6 +140,25 @@ static bool nap(struct engine *e)
     return stop;
 }
 
+// A tool that was killed while it read the log must not stop the use of free pages.
+static void check_readers(struct engine *e)
+{
+    struct shadow *s = &e->shadow;
+    uint32_t cleared = 0;
+    uint64_t now_ns = clock_mono_ns(&e->options.clock);
+    if (now_ns < s->readers_checked_ns + READERS_CHECK_NS) return;
+    s->readers_checked_ns = now_ns;
+    int err = journal_readers_check(e->journal, &cleared);
+    if (err != 0) {
+        log_event(e->options.log, LOG_ERROR, "the log's readers cannot be checked",
+                  LOG_F_STRING("error", boskos_error_text(err)));
+    } else if (cleared > 0) {
+        log_event(e->options.log, LOG_WARNING,
+                  "cleared up after readers of the log that were killed",
+                  LOG_F_U64("readers", cleared));
+    }
+}
+
 // The shadow begins where recovery did and goes the same way once more.
 static bool shadow_load(struct engine *e)
 {
@@ -166,6 +185,7 @@ static void *shadow_main(void *context)
         stop = nap(e);
         follow(e, decoder, &scratch);
         if (is_snapshot_due(e, stop)) write_snapshot(e);
+        check_readers(e);
     }
     buffer_release(&scratch);
     command_decoder_free(decoder);

@@ -160,6 +160,12 @@ int journal_snapshot_set_aside(struct journal *j, uint64_t seq);
 // Removes snapshot-SEQ. BOSKOS_E_NOT_FOUND.
 int journal_snapshot_remove(struct journal *j, uint64_t seq);
 
+// ---- readers ----------------------------------------------------------------
+
+// Clears the slots of readers that died with a transaction open: each would keep the log's pages
+// from being used again for ever. To be called every minute. Any thread.
+int journal_readers_check(struct journal *j, uint32_t *ret_cleared);
+
 // ---- figures ----------------------------------------------------------------
 
 struct journal_figures {

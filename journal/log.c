@@ -240,6 +240,17 @@ int journal_append(struct journal *j, struct record *records, size_t count,
     return 0;
 }
 
+// ---- readers ----------------------------------------------------------------
+
+int journal_readers_check(struct journal *j, uint32_t *ret_cleared)
+{
+    int dead = 0;
+    int rc = mdb_reader_check(j->env, &dead);
+    if (rc != 0) return journal_error_of(rc);
+    *ret_cleared = (uint32_t)dead;
+    return 0;
+}
+
 // ---- figures ----------------------------------------------------------------
 
 uint64_t journal_first(const struct journal *j)
