@@ -95,7 +95,8 @@ struct watcher {
     int inotify_fd, event_fd; // -1: none
     atomic_bool is_stopping;
     struct hash128 content; // of the file that was read last
-    struct hash128 place;   // where the file really is, through all symlinks
+    bool is_watching;
+    struct hash128 place; // where the file really is, through all symlinks
 };
 
 struct engine {

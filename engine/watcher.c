@@ -161,17 +161,20 @@ static void watch_folder_of(struct engine *e, const char *path)
 }
 
 // Watches the folder the path names and the one that the file really is in. True when the file's
-// real place is another than before: a symlink on the way was swapped.
+// real place is another than before: a symlink on the way was swapped. A watch that is there is
+// never set again: the kernel may lose an event that comes at that very moment.
 static bool watch_folders(struct engine *e)
 {
+    struct watcher *w = &e->watcher;
     char real[PATH_MAX];
+    bool is_there = realpath(e->options.config_path, real) != NULL;
+    struct hash128 place = is_there ? hash128(real, strlen(real)) : w->place;
+    if (w->is_watching && hash128_equal(place, w->place)) return false;
     watch_folder_of(e, e->options.config_path);
-    if (realpath(e->options.config_path, real) == NULL) return false;
-    watch_folder_of(e, real);
-    struct hash128 place = hash128(real, strlen(real));
-    bool has_moved = !hash128_equal(place, e->watcher.place);
-    e->watcher.place = place;
-    return has_moved;
+    if (is_there) watch_folder_of(e, real);
+    w->is_watching = true;
+    w->place = place;
+    return true;
 }
 
 // Takes the events that wait. True when one of them says that the file is complete, under its own
@@ -189,6 +192,7 @@ static bool drain_events(struct engine *e)
             const struct inotify_event *event = (const void *)(bytes + at);
             at += (ssize_t)(sizeof(*event) + event->len);
             if ((event->mask & IN_Q_OVERFLOW) != 0) matters = true;
+            if ((event->mask & IN_IGNORED) != 0) e->watcher.is_watching = false; // a folder went
             if (event->len == 0 || (event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) == 0) continue;
             if (strcmp(event->name, base_name(e->options.config_path)) == 0 ||
                 strcmp(event->name, base_name(real)) == 0) {
