@@ -323,7 +323,7 @@ void engine_close(struct engine *e)
     watcher_release(e);
     config_free(e->inbox.config);
     config_free(e->config);
-    sm_free(e->shadow.sm);
+    shadow_release(e);
     sm_free(e->sm);
     command_decoder_free(e->decoder);
     batch_release(&e->batch);

@@ -4,7 +4,8 @@
 //
 // Threads: the sequencer owns `sm`, `batch` and `time` and alone appends to the journal; the shadow
 // has a state and cursors of its own; the watcher reads the config file. What they share is in
-// `inbox` (under its lock) and in `counters` (atomics).
+// `inbox` (under its lock) and in `counters` (atomics). Each thread only waits and takes steps:
+// the simulator takes the same ones without threads.
 #ifndef ENGINE_INTERNAL_H
 #define ENGINE_INTERNAL_H
 
@@ -80,9 +81,11 @@ struct shadow {
     bool is_running;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool is_stopping; // catch up, write a last snapshot, end
-    struct sm *sm;
-    struct hash128 chain; // of the record its state is at
+    bool is_stopping;                // catch up, write a last snapshot, end
+    struct sm *sm;                   // NULL: it could not be loaded
+    struct hash128 chain;            // of the record its state is at
+    struct command_decoder *decoder; // NULL before shadow_open
+    struct buffer scratch;
     uint64_t readers_checked_ns;
     uint64_t snapshot_mono_ns; // when the last was begun, or the start
     bool has_failed;           // the last could not be written
@@ -125,6 +128,9 @@ struct engine {
 // ---- sequencer.c ------------------------------------------------------------
 
 void *sequencer_main(void *context); // the engine
+// One round, without waiting: takes what was submitted, adds what is due, commits and applies it,
+// hands out results. Returns false after the last one, when the end was asked for.
+bool sequencer_step(struct engine *e);
 // Adds a command of our own to the batch being built.
 void sequencer_add_own(struct engine *e, const struct command *c);
 // The same for a config, when it means something else than the one in force. Returns whether it
@@ -146,12 +152,20 @@ struct timespec wait_end(uint64_t span_ns);
 
 int shadow_start(struct engine *e);
 void shadow_stop(struct engine *e); // after the sequencer has ended
+// What its thread does. It begins where recovery did and goes the same way once more; a step
+// follows the log, writes a snapshot when one is due (`is_last`: when anything changed) and keeps
+// the log's readers in order.
+void shadow_open(struct engine *e);
+void shadow_step(struct engine *e, bool is_last);
+void shadow_release(struct engine *e);
 
 // Reads the config file when it is stable (two equal reads 100 ms apart). Errors are logged and
 // counted.
 int watcher_read(struct engine *e, struct config **ret_config);
 int watcher_start(struct engine *e);
 void watcher_stop(struct engine *e);
+// Reads the file again when it has other bytes than those read last.
+void watcher_step(struct engine *e);
 void watcher_release(struct engine *e);
 
 void histogram_add(struct atomic_histogram *h, uint64_t value);

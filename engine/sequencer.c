@@ -449,9 +449,8 @@ struct timespec wait_end(uint64_t span_ns)
     return (struct timespec){.tv_sec = (time_t)(at / NS_PER_S), .tv_nsec = (long)(at % NS_PER_S)};
 }
 
-// Waits for requests, a config, the end, or something due. Returns the chain that waited; when
-// *ret_stop is set no other will follow.
-static struct engine_request *take(struct engine *e, bool *ret_stop)
+// Waits for requests, a config, the end, or something due.
+static void wait_for_work(struct engine *e)
 {
     struct inbox *inbox = &e->inbox;
     struct timespec until = wait_end(idle_ns(e));
@@ -459,6 +458,14 @@ static struct engine_request *take(struct engine *e, bool *ret_stop)
     while (inbox->first == NULL && inbox->config == NULL && !inbox->is_stopping) {
         if (pthread_cond_timedwait(&inbox->wake, &inbox->lock, &until) != 0) break;
     }
+    pthread_mutex_unlock(&inbox->lock);
+}
+
+// The chain of requests that waits; when *ret_stop is set no other will follow.
+static struct engine_request *take(struct engine *e, bool *ret_stop)
+{
+    struct inbox *inbox = &e->inbox;
+    pthread_mutex_lock(&inbox->lock);
     struct engine_request *first = inbox->first;
     inbox->first = inbox->last = NULL;
     struct config *config = inbox->config;
@@ -491,20 +498,26 @@ static struct engine_request *gather(struct engine *e, struct engine_request *fi
     return first;
 }
 
+bool sequencer_step(struct engine *e)
+{
+    bool stop;
+    struct engine_request *first = take(e, &stop);
+    do {
+        begin(e);
+        if (!add_waiting_config(e)) first = gather(e, first);
+        bool had_requests = e->batch.count > 0;
+        sequencer_commit(e);
+        if (had_requests) e->options.batch_done(e->options.context);
+    } while (first != NULL);
+    return !stop;
+}
+
 void *sequencer_main(void *context)
 {
     struct engine *e = context;
-    bool stop = false;
-    while (!stop) {
-        struct engine_request *first = take(e, &stop);
-        do {
-            begin(e);
-            if (!add_waiting_config(e)) first = gather(e, first);
-            bool had_requests = e->batch.count > 0;
-            sequencer_commit(e);
-            if (had_requests) e->options.batch_done(e->options.context);
-        } while (first != NULL);
-    }
+    do {
+        wait_for_work(e);
+    } while (sequencer_step(e));
     sequencer_flush_rows(e);
     return NULL;
 }

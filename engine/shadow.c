@@ -33,7 +33,7 @@ static void alarm_problem(struct engine *e, const struct journal_problem *proble
 }
 
 // Follows the log up to the last record that has a stored row. Returns how many records it applied.
-static uint64_t follow(struct engine *e, struct command_decoder *decoder, struct buffer *scratch)
+static uint64_t follow(struct engine *e)
 {
     struct shadow *s = &e->shadow;
     struct journal_problem problem = {0};
@@ -53,7 +53,8 @@ static uint64_t follow(struct engine *e, struct command_decoder *decoder, struct
         enum replay_match match;
         err = journal_cursor_next(cursor, &record, &row, &problem);
         if (err == 0) {
-            err = recovery_step(s->sm, decoder, scratch, &record, &row, &result, &match, &problem);
+            err = recovery_step(s->sm, s->decoder, &s->scratch, &record, &row, &result, &match,
+                                &problem);
         }
         if (err != 0) {
             alarm_problem(e, &problem);
@@ -159,36 +160,48 @@ static void check_readers(struct engine *e)
     }
 }
 
-// The shadow begins where recovery did and goes the same way once more.
-static bool shadow_load(struct engine *e)
+void shadow_open(struct engine *e)
 {
     struct shadow *s = &e->shadow;
     struct journal_problem problem = {0};
     uint64_t seq;
+    s->decoder = command_decoder_new();
+    buffer_init(&s->scratch);
+    s->snapshot_mono_ns = clock_mono_ns(&e->options.clock);
     int err = recovery_load(e->journal, UINT64_MAX, false, e->hash_seed, e->options.log, &s->sm,
                             &seq, &s->chain, &problem);
     if (err != 0) alarm_problem(e, &problem);
-    return err == 0;
+}
+
+void shadow_step(struct engine *e, bool is_last)
+{
+    if (e->shadow.sm == NULL) return;
+    follow(e);
+    if (is_snapshot_due(e, is_last)) write_snapshot(e);
+    check_readers(e);
+}
+
+void shadow_release(struct engine *e)
+{
+    struct shadow *s = &e->shadow;
+    if (s->decoder == NULL) return;
+    buffer_release(&s->scratch);
+    command_decoder_free(s->decoder);
+    sm_free(s->sm);
 }
 
 static void *shadow_main(void *context)
 {
     struct engine *e = context;
-    struct command_decoder *decoder = command_decoder_new();
-    struct buffer scratch;
-    buffer_init(&scratch);
     // The sequencer's share of the processor comes first. On Linux a nice value is the thread's
     // own.
     setpriority(PRIO_PROCESS, 0, 10);
-    bool stop = !shadow_load(e);
+    shadow_open(e);
+    bool stop = e->shadow.sm == NULL;
     while (!stop) {
         stop = nap(e);
-        follow(e, decoder, &scratch);
-        if (is_snapshot_due(e, stop)) write_snapshot(e);
-        check_readers(e);
+        shadow_step(e, stop);
     }
-    buffer_release(&scratch);
-    command_decoder_free(decoder);
     return NULL;
 }
 
@@ -196,7 +209,6 @@ int shadow_start(struct engine *e)
 {
     struct shadow *s = &e->shadow;
     if (e->journal == NULL) return 0;
-    s->snapshot_mono_ns = clock_mono_ns(&e->options.clock);
     if (pthread_create(&s->thread, NULL, shadow_main, e) != 0) return BOSKOS_E_NOMEM;
     s->is_running = true;
     return 0;

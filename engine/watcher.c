@@ -141,6 +141,11 @@ static bool has_changed(struct engine *e)
     return changed;
 }
 
+void watcher_step(struct engine *e)
+{
+    if (has_changed(e)) reload(e);
+}
+
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -216,7 +221,11 @@ static void *watcher_main(void *context)
         if (atomic_load(&w->is_stopping)) break;
         bool matters = drain_events(e);
         if (watch_folders(e)) matters = true;
-        if (was_asked || (matters && has_changed(e))) reload(e);
+        if (was_asked) {
+            reload(e);
+        } else if (matters) {
+            watcher_step(e);
+        }
     }
     return NULL;
 }
