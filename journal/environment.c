@@ -188,6 +188,8 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
     // LMDB takes more than was asked for where the log is larger already.
     MDB_envinfo info;
     if (mdb_env_info(j->env, &info) == 0) j->map_bytes = info.me_mapsize;
+    MDB_stat stat;
+    if (mdb_env_stat(j->env, &stat) == 0) j->page_bytes = stat.ms_psize;
 
     // A killed reader's slot would keep pages from being used again for ever.
     int dead = 0;

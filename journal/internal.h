@@ -14,14 +14,16 @@
 struct journal {
     char *path; // DIR/journal
     int lock_fd;
-    uint64_t map_bytes;
+    uint64_t map_bytes, step_bytes, page_bytes;
     void (*damaged)(void *context, const char *why);
     void *context;
     MDB_env *env;
     MDB_dbi log, results, meta;
     _Atomic uint64_t first, end; // written by the appending thread, read by any
-    struct hash128 last_chain;   // these two belong to the appending thread
+    struct hash128 last_chain;   // from here on of the appending thread
     uint64_t last_time_ns;
+    uint64_t allocated;   // up to here data.mdb has the disk's promise
+    uint64_t trim_before; // records below this are being removed
 };
 
 // ---- problem.c: errors and their texts --------------------------------------
@@ -64,6 +66,14 @@ int journal_environment_make(const char *path, struct journal_problem *problem);
 // Fills in env and the tables of `j` from j->path and j->map_bytes, and checks the format. On an
 // error j->env is NULL.
 int journal_environment_open(struct journal *j, struct journal_problem *problem);
+
+// ---- space.c ----------------------------------------------------------------
+
+#define TRIM_MORE_ROWS 64u
+
+// Removes up to `most` of the records that are to go, with their rows, in a transaction. 0 or an
+// MDB_ code; *ret_first is the first record that stays, once the transaction is committed.
+int journal_trim_some(struct journal *j, MDB_txn *txn, size_t most, uint64_t *ret_first);
 
 // ---- record.c: bytes (docs/FORMAT.md) ---------------------------------------
 

@@ -22,6 +22,7 @@
 #define JOURNAL_SNAPSHOT_BYTES_MAX UINT32_MAX          // of a snapshot's content
 #define JOURNAL_SNAPSHOTS_MAX 65536u                   // files in the folder
 #define JOURNAL_MAP_BYTES_DEFAULT (64ull << 30)
+#define JOURNAL_STEP_BYTES_DEFAULT (64ull << 20)
 
 struct journal; // opaque
 
@@ -51,6 +52,7 @@ struct journal_problem {
 struct journal_options {
     const char *dir;       // DIR; its folder `journal` is made when it is not there
     uint64_t map_bytes;    // 0: JOURNAL_MAP_BYTES_DEFAULT
+    uint64_t step_bytes;   // data.mdb is extended by; 0: JOURNAL_STEP_BYTES_DEFAULT
     uint32_t lock_wait_ms; // how long to wait for a reader that holds the lock shared
 
     // LMDB ends the process over pages whose form it does not expect. Before that it calls this
@@ -88,12 +90,34 @@ uint64_t journal_last_time_ns(const struct journal *j);
 // `records[0].seq` must be journal_end(j); the rest follow without a gap, with times that do not go
 // back. Rows may be of any records already in the journal, ascending; a row that is there is
 // replaced. The payloads are borrowed until return; each record's `chain` is filled in. Both counts
-// may be 0. On success every record survives power loss. On BOSKOS_E_NOSPACE (disk or map full)
-// nothing was written and the journal is as before. Any other error leaves the file in an unknown
-// state: end the process, recovery will decide.
+// may be 0: then only what is to be trimmed is removed. On success every record survives power
+// loss. On BOSKOS_E_NOSPACE (disk or map full) nothing was written and the journal is as before.
+// Any other error leaves the file in an unknown state: end the process, recovery will decide.
 int journal_append(struct journal *j, struct record *records, size_t count,
                    const struct journal_row *rows, size_t rows_count,
                    struct journal_problem *problem);
+
+// ---- space ------------------------------------------------------------------
+//
+// data.mdb is extended ahead of use, a step at a time, so that the disk's promise is there before
+// it is needed. Who asks in time always has half a step to finish work with when no more can be
+// had: the reserve. The appending thread.
+
+// Whether half a step is ready. Cheap: no system call.
+bool journal_has_room(const struct journal *j);
+
+// Sees to it that there is room: extends data.mdb, or finds free pages in it. BOSKOS_E_NOSPACE when
+// the disk or the map has no more; `problem` says which. To be asked again later, not at once: it
+// goes through the list of free pages.
+int journal_make_room(struct journal *j, struct journal_problem *problem);
+
+// Records below `before` (above journal_first, below journal_end) are no longer wanted: every
+// journal_append from now on removes some of them with their rows, oldest first, in its own
+// transaction, twice as many as it appends and some more. Cursors must be past them.
+void journal_trim(struct journal *j, uint64_t before);
+bool journal_is_trimming(const struct journal *j);
+
+// ---- reading ----------------------------------------------------------------
 
 // A cursor reads records in order, in short transactions of its own (it copies a bounded stretch at
 // a time), and verifies each checksum against the one before. Each cursor belongs to one thread.
@@ -140,6 +164,16 @@ int journal_snapshot_add(struct journal_snapshot_writer *w, const void *bytes, s
 int journal_snapshot_commit(struct journal_snapshot_writer *w, struct journal_problem *problem);
 void journal_snapshot_abort(struct journal_snapshot_writer *w);
 
+// Keeps `bytes` of the disk for the next snapshot, so that it can be written when the disk is full:
+// it takes the place of the file snapshot.reserve, which is to be made anew after each.
+// BOSKOS_E_NOSPACE.
+int journal_snapshot_reserve(struct journal *j, uint64_t bytes, struct journal_problem *problem);
+
+// What a snapshot's header says of it, without reading the rest. BOSKOS_E_CORRUPT,
+// BOSKOS_E_TOO_NEW, BOSKOS_E_NOT_FOUND.
+int journal_snapshot_about(struct journal *j, uint64_t seq, struct journal_snapshot *ret_about,
+                           struct journal_problem *problem);
+
 // The sequence numbers of the snapshot files, newest first. Returned in *ret_seqs, caller frees
 // with free(); NULL for none. Removes temporary files that a killed writer left when `clean` is set
 // (then no writer may be open). BOSKOS_E_TOO_LARGE beyond JOURNAL_SNAPSHOTS_MAX; BOSKOS_E_IO.
@@ -174,6 +208,10 @@ struct journal_figures {
     uint64_t log_bytes_file; // the size of data.mdb
     uint64_t map_bytes;
 };
+
+// Pages of data.mdb that were used and are free again, in bytes. Goes through their list. Any
+// thread.
+uint64_t journal_free_bytes(struct journal *j);
 
 // Any thread.
 void journal_figures(struct journal *j, struct journal_figures *ret_figures);

@@ -9,6 +9,9 @@
 #include "base/assert.h"
 #include "base/banned.h"
 
+#define TRIM_BESIDE 64u  // records removed beside an append, and two for each appended
+#define TRIM_ALONE 1024u // and by an append of nothing
+
 // ---- open -------------------------------------------------------------------
 
 // Reads a key of the log. BOSKOS_E_CORRUPT when it is none.
@@ -104,6 +107,7 @@ int journal_open(const struct journal_options *options, struct journal **ret_jou
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t wanted = options->map_bytes != 0 ? options->map_bytes : JOURNAL_MAP_BYTES_DEFAULT;
     j->map_bytes = (wanted + page - 1) / page * page;
+    j->step_bytes = options->step_bytes != 0 ? options->step_bytes : JOURNAL_STEP_BYTES_DEFAULT;
 
     err = journal_folder_open(options, &j->path, &j->lock_fd, problem);
     if (err != 0) goto out;
@@ -211,14 +215,17 @@ int journal_append(struct journal *j, struct record *records, size_t count,
                    const struct journal_row *rows, size_t rows_count,
                    struct journal_problem *problem)
 {
-    if (count == 0 && rows_count == 0) return 0;
+    if (count == 0 && rows_count == 0 && !journal_is_trimming(j)) return 0;
 
     errno = 0;
+    uint64_t first = journal_first(j);
+    size_t trimmed = count == 0 ? TRIM_ALONE : TRIM_BESIDE + 2 * count;
     MDB_txn *txn = NULL;
     int rc = mdb_txn_begin(j->env, NULL, 0, &txn);
     if (rc != 0) return journal_failed(problem, rc, j->path, "append to the log");
     if (count > 0) rc = records_put(j, txn, records, count);
     if (rc == 0 && rows_count > 0) rc = rows_put(j, txn, rows, rows_count);
+    if (rc == 0) rc = journal_trim_some(j, txn, trimmed, &first);
     if (rc == 0)
         rc = mdb_txn_commit(txn);
     else
@@ -237,6 +244,7 @@ int journal_append(struct journal *j, struct record *records, size_t count,
         j->last_time_ns = records[count - 1].time_ns;
         atomic_store_explicit(&j->end, records[count - 1].seq + 1, memory_order_release);
     }
+    atomic_store_explicit(&j->first, first, memory_order_release);
     return 0;
 }
 

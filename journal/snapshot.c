@@ -26,6 +26,7 @@
 #define NAME_BYTES 48
 #define NAME_PREFIX "snapshot-"
 #define NAME_DIGITS 20
+#define RESERVE_NAME "snapshot.reserve"
 #define ENTRIES_MAX (4 * JOURNAL_SNAPSHOTS_MAX) // in the folder, of whatever name
 
 struct journal_snapshot_writer {
@@ -121,6 +122,9 @@ static void step_write(struct journal_snapshot_writer *w, bool is_last)
             w->rc = n == 0 ? EIO : errno;
     }
     if (is_last) {
+        // What was reserved may be more than it takes.
+        uint64_t bytes = HEADER_BYTES + w->content_bytes + TRAILER_BYTES;
+        if (w->rc == 0 && ftruncate(w->fd, (off_t)bytes) != 0) w->rc = errno;
         if (w->rc == 0 && fsync(w->fd) != 0) w->rc = errno;
         return;
     }
@@ -146,6 +150,17 @@ static void bytes_add(struct journal_snapshot_writer *w, const void *bytes, size
     }
 }
 
+// Opens the temporary file: the reserve, where there is one.
+static int temp_open(const struct journal *j, const char *path_temp)
+{
+    int flags = O_WRONLY | O_CREAT | O_TRUNC;
+    char *reserve = journal_path(j->path, RESERVE_NAME);
+    if (reserve == NULL) return -ENOMEM;
+    if (rename(reserve, path_temp) == 0) flags = O_WRONLY;
+    free(reserve);
+    return journal_file_open(path_temp, flags);
+}
+
 int journal_snapshot_begin(struct journal *j, const struct journal_snapshot *about,
                            struct journal_snapshot_writer **ret_writer,
                            struct journal_problem *problem)
@@ -160,7 +175,7 @@ int journal_snapshot_begin(struct journal *j, const struct journal_snapshot *abo
     w->path_temp = snapshot_path(j, about->seq, ".tmp");
     if (w->hash == NULL || w->folder == NULL || w->path == NULL || w->path_temp == NULL) goto out;
 
-    w->fd = journal_file_open(w->path_temp, O_WRONLY | O_CREAT | O_TRUNC);
+    w->fd = temp_open(j, w->path_temp);
     if (w->fd < 0) {
         err = journal_failed(problem, -w->fd, w->path_temp, "write it");
         goto out;
@@ -229,6 +244,25 @@ void journal_snapshot_abort(struct journal_snapshot_writer *w)
     if (w == NULL) return;
     (void)unlink(w->path_temp);
     writer_free(w);
+}
+
+int journal_snapshot_reserve(struct journal *j, uint64_t bytes, struct journal_problem *problem)
+{
+    int rc = ENOMEM;
+    char *path = journal_path(j->path, RESERVE_NAME);
+    int fd = path != NULL ? journal_file_open(path, O_WRONLY | O_CREAT) : -ENOMEM;
+    struct stat status;
+    if (fd < 0)
+        rc = -fd;
+    else if (fstat(fd, &status) != 0)
+        rc = errno;
+    else if ((uint64_t)status.st_size >= bytes)
+        rc = 0;
+    else
+        rc = posix_fallocate(fd, 0, (off_t)bytes);
+    if (fd >= 0) (void)close(fd);
+    free(path);
+    return rc == 0 ? 0 : journal_failed(problem, rc, j->path, "keep room for the next snapshot");
 }
 
 // ---- list -------------------------------------------------------------------
@@ -400,6 +434,25 @@ void journal_snapshot_close(struct journal_snapshot_map *m)
     if (m == NULL) return;
     if (m->bytes != NULL) (void)munmap(m->bytes, m->size);
     free(m);
+}
+
+int journal_snapshot_about(struct journal *j, uint64_t seq, struct journal_snapshot *ret_about,
+                           struct journal_problem *problem)
+{
+    struct journal_snapshot about = {0};
+    struct journal_snapshot_map map = {0};
+    char *path = snapshot_path(j, seq, "");
+    if (path == NULL)
+        return journal_problem(problem, BOSKOS_E_NOMEM, seq, "%s: no memory", j->path);
+    int err = file_map(path, &map, problem);
+    if (err == 0) err = header_decode(path, map.bytes, &about, problem);
+    if (err == 0) {
+        about.bytes = map.size;
+        *ret_about = about;
+    }
+    if (map.bytes != NULL) (void)munmap(map.bytes, map.size);
+    free(path);
+    return err;
 }
 
 // ---- put away ---------------------------------------------------------------
