@@ -20,6 +20,8 @@ static const char help[] =
     "  --data-dir DIR          the folder of the journal (/var/lib/boskosd)\n"
     "  --in_memory             keep nothing: everything is forgotten at the end\n"
     "  --snapshot-every N      write a snapshot every N commands, and every hour (1000000)\n"
+    "  --retain DURATION       keep at least so much of the past, to be replayed (168h)\n"
+    "  --retain-bytes SIZE     but no more than this, log and snapshots together (16GiB)\n"
     "\n"
     "Where to listen (0 turns a port off)\n"
     "  --address ADDRESS       listen on this address only (all, IPv6 and IPv4)\n"

@@ -73,6 +73,9 @@ static int open_engine(struct daemon *d)
                                      .strict_config = o->strict_config,
                                      .request_ttl_ns = o->request_ttl_ns,
                                      .snapshot_every = o->snapshot_every,
+                                     .retain_ns = o->retain_ns,
+                                     .retain_bytes = o->retain_bytes,
+                                     .map_bytes = o->map_bytes,
                                      .version = BOSKOSD_VERSION,
                                      .host = d->host,
                                      .clock = d->log.clock,
@@ -167,6 +170,7 @@ int main(int argc, char **argv)
 {
     struct daemon d = {0};
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // a limit on file sizes is a full disk to us
     switch (options_read(argc, argv, &d.options, d.why, sizeof(d.why))) {
     case OPTIONS_RUN: break;
     case OPTIONS_HELP: print_help(); return 0;

@@ -12,6 +12,10 @@
 
 #include "base/banned.h"
 
+#define RETAIN_BYTES_LEAST (UINT64_C(64) << 20)
+#define RETAIN_BYTES_MOST (UINT64_C(4) << 40) // the map is eight times as large
+#define MAPS_PER_RETAINED 8u
+
 enum flag {
     FLAG_ADDRESS = 256,
     FLAG_CONFIG,
@@ -25,6 +29,8 @@ enum flag {
     FLAG_METRICS_PORT,
     FLAG_PORT,
     FLAG_REQUEST_TTL,
+    FLAG_RETAIN,
+    FLAG_RETAIN_BYTES,
     FLAG_SNAPSHOT_EVERY,
     FLAG_STRICT_CONFIG,
     FLAG_VERSION,
@@ -46,6 +52,8 @@ static const struct option flags[] = {
     {"metrics-port", required_argument, NULL, FLAG_METRICS_PORT},
     {"port", required_argument, NULL, FLAG_PORT},
     {"request-ttl", required_argument, NULL, FLAG_REQUEST_TTL},
+    {"retain", required_argument, NULL, FLAG_RETAIN},
+    {"retain-bytes", required_argument, NULL, FLAG_RETAIN_BYTES},
     {"snapshot-every", required_argument, NULL, FLAG_SNAPSHOT_EVERY},
     {"strict-config", optional_argument, NULL, FLAG_STRICT_CONFIG},
     {"version", no_argument, NULL, FLAG_VERSION},
@@ -120,20 +128,62 @@ static bool read_port(struct reader *r, const char *name, const char *value,
     return true;
 }
 
-static bool read_ttl(struct reader *r, const char *value)
+// A Go duration above zero.
+static bool read_span(struct reader *r, const char *name, const char *value, int64_t *ret_ns)
 {
     struct buffer error;
     buffer_init(&error);
     int64_t ns = 0;
     bool good = duration_parse(text_from(value), &ns, &error) == 0;
     if (!good) {
-        wrong(r, "--request-ttl: %.*s", TEXT_ARG(buffer_as_text(&error)));
+        wrong(r, "--%s: %.*s", name, TEXT_ARG(buffer_as_text(&error)));
     } else if (ns <= 0) {
-        good = wrong(r, "--request-ttl: \"%s\" is not above zero", value);
+        good = wrong(r, "--%s: \"%s\" is not above zero", name, value);
     }
-    if (good) r->options->request_ttl_ns = ns;
+    if (good) *ret_ns = ns;
     buffer_release(&error);
     return good;
+}
+
+static bool read_retain(struct reader *r, const char *name, const char *value)
+{
+    int64_t ns;
+    if (!read_span(r, name, value, &ns)) return false;
+    r->options->retain_ns = (uint64_t)ns;
+    return true;
+}
+
+// A number of bytes, with KiB, MiB, GiB or TiB behind it or nothing.
+static bool read_bytes(const char *value, uint64_t *ret_bytes)
+{
+    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    char digits[24];
+    uint64_t number;
+    size_t size = strspn(value, "0123456789");
+    if (size == 0 || size >= sizeof(digits)) return false;
+    memcpy(digits, value, size);
+    digits[size] = '\0';
+    for (uint32_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcmp(value + size, units[i]) != 0) continue;
+        if (!read_number(digits, UINT64_MAX >> (10 * i), &number)) return false;
+        *ret_bytes = number << (10 * i);
+        return true;
+    }
+    return false;
+}
+
+static bool read_retain_bytes(struct reader *r, const char *value)
+{
+    uint64_t bytes;
+    if (!read_bytes(value, &bytes)) {
+        return wrong(r, "--retain-bytes: \"%s\" is no size; give one as 16GiB or 500MiB", value);
+    }
+    if (bytes < RETAIN_BYTES_LEAST || bytes > RETAIN_BYTES_MOST) {
+        return wrong(r, "--retain-bytes: \"%s\" is not from 64MiB to 4TiB", value);
+    }
+    r->options->retain_bytes = bytes;
+    r->options->map_bytes = bytes * MAPS_PER_RETAINED;
+    return true;
 }
 
 static bool read_log_format(struct reader *r, const char *value)
@@ -182,7 +232,9 @@ static bool read_flag(struct reader *r, enum flag flag, const char *name, const 
                      value);
     case FLAG_METRICS_PORT: return read_port(r, name, value, &o->metrics);
     case FLAG_PORT: return read_port(r, name, value, &o->api);
-    case FLAG_REQUEST_TTL: return read_ttl(r, value);
+    case FLAG_REQUEST_TTL: return read_span(r, name, value, &o->request_ttl_ns);
+    case FLAG_RETAIN: return read_retain(r, name, value);
+    case FLAG_RETAIN_BYTES: return read_retain_bytes(r, value);
     case FLAG_SNAPSHOT_EVERY:
         if (read_number(value, UINT64_MAX, &o->snapshot_every) && o->snapshot_every > 0)
             return true;
@@ -220,6 +272,8 @@ enum options_next options_read(int argc, char **argv, struct options *ret_option
         .data_dir = "/var/lib/boskosd",
         .request_ttl_ns = SM_REQUEST_TTL_DEFAULT_NS,
         .snapshot_every = ENGINE_SNAPSHOT_EVERY_DEFAULT,
+        .retain_ns = ENGINE_RETAIN_DEFAULT_NS,
+        .retain_bytes = ENGINE_RETAIN_BYTES_DEFAULT,
         .log_level = LOG_INFO,
         .api = {.number = 8080, .was_given = true},
         .health = {.number = 8081},

@@ -16,6 +16,8 @@ struct options {
     bool in_memory, strict_config;
     int64_t request_ttl_ns;
     uint64_t snapshot_every;
+    uint64_t retain_ns, retain_bytes;
+    uint64_t map_bytes; // 0: the journal's default
     enum log_level log_level;
     enum log_format log_format;
     const char *address; // NULL: all

@@ -170,6 +170,7 @@ static int open_journal(struct engine *e, struct engine_recovery *ret,
 {
     struct journal_options options = {.dir = e->options.data_dir,
                                       .map_bytes = e->options.map_bytes,
+                                      .step_bytes = e->options.step_bytes,
                                       .lock_wait_ms = LOCK_WAIT_MS,
                                       .damaged = journal_damaged,
                                       .context = e};

@@ -18,6 +18,8 @@
 #define ENGINE_BATCH_COMMANDS_MAX 4096u            // commands in one transaction
 #define ENGINE_BATCH_BYTES_MAX (16u * 1024 * 1024) // and their payloads, beyond the first
 #define ENGINE_SNAPSHOT_EVERY_DEFAULT 1000000u     // commands
+#define ENGINE_RETAIN_DEFAULT_NS (7 * 24 * 3600 * NS_PER_S)
+#define ENGINE_RETAIN_BYTES_DEFAULT (UINT64_C(16) << 30)
 #define ENGINE_SNAPSHOT_EVERY_NS (3600 * NS_PER_S) // if anything changed
 
 struct engine; // opaque
@@ -28,7 +30,10 @@ struct engine_options {
     bool strict_config; // a bad config at start is an error even with a config in the journal
     int64_t request_ttl_ns;
     uint64_t snapshot_every; // commands
+    uint64_t retain_ns;      // how much of the past is kept; 0: ENGINE_RETAIN_DEFAULT_NS
+    uint64_t retain_bytes;   // log and snapshots together; 0: ENGINE_RETAIN_BYTES_DEFAULT
     uint64_t map_bytes;      // 0: the journal's default
+    uint64_t step_bytes;     // data.mdb is extended by; 0: the journal's default
     const char *version;
     const char *host;
     struct clock clock;
@@ -110,8 +115,14 @@ struct engine_figures {
     uint64_t commands;                      // commands in them
     struct engine_histogram commit_us;      // how long a commit took, in microseconds
     struct engine_histogram batch_commands; // how many commands one held
-    uint64_t refused_nospace;  // requests answered 503 because the disk or the map was full
-    uint64_t log_bytes;        // used pages of the log
+    uint64_t refused_nospace; // requests answered 503 because the disk or the map was full
+    uint64_t space_low;       // 1 while acquires are refused to keep room for the rest
+    uint64_t log_bytes;       // used pages of the log
+    uint64_t log_bytes_file;  // the size of data.mdb, which is extended ahead of use
+    uint64_t log_bytes_free; // of its pages that were used and are free again; a minute old at most
+    uint64_t log_first;      // the first record that is kept
+    uint64_t snapshots_kept; // files, and their bytes
+    uint64_t snapshots_bytes;
     uint64_t snapshots;        // written since the start
     uint64_t snapshot_seq;     // of the newest, 0: none
     uint64_t snapshot_time_ns; // its logged time

@@ -30,6 +30,11 @@
 #define SHADOW_WAKE_NS (100 * NS_PER_MS)
 #define READERS_CHECK_NS (60 * NS_PER_S)
 #define SNAPSHOT_RETRY_NS (60 * NS_PER_S) // after one could not be written
+#define ROOM_CHECK_NS NS_PER_S            // between looks for more room when there was none
+#define TRIM_PAUSE_NS (10 * NS_PER_MS) // between trimming transactions while nothing else is to do
+#define KEEP_CHECK_NS (60 * NS_PER_S)  // room for the next snapshot, and the figures of space
+#define RESERVE_BYTES_MIN (1u << 20)   // kept for the next snapshot
+#define SNAPSHOTS_PER_RETAINED 8u      // one at least for so small a part of --retain-bytes
 #define WHY_BYTES 1024u
 
 // A place in a batch: a request's command, a query, or a command of our own (request NULL).
@@ -72,7 +77,8 @@ struct atomic_histogram {
 struct counters {
     atomic_uint_fast64_t seq, commits, commands, refused_nospace, snapshots, snapshot_seq,
         snapshot_time_ns, snapshot_failures, result_mismatches, digest_mismatches, shadow_seq,
-        config_loads, config_errors, config_bad, clock_jumps, clock_behind_ns, reaped, cleaned;
+        config_loads, config_errors, config_bad, clock_jumps, clock_behind_ns, reaped, cleaned,
+        space_low, log_bytes_free, snapshots_kept, snapshots_bytes;
     struct atomic_histogram commit_us, batch_commands;
 };
 
@@ -90,6 +96,7 @@ struct shadow {
     uint64_t snapshot_mono_ns; // when the last was begun, or the start
     bool has_failed;           // the last could not be written
     bool is_broken;            // a difference was found: it follows no further
+    uint64_t kept_mono_ns;     // when room and figures were seen to
 };
 
 struct watcher {
@@ -122,7 +129,11 @@ struct engine {
     uint64_t ahead_ns;        // of jumps of the clock whose `clock` command is not durable yet
     uint64_t opened_mono_ns;
     uint64_t hash_seed;
-    bool is_full; // the last batch was refused for space
+    bool is_full;                     // the last batch was refused for space
+    bool is_low;                      // acquires are refused: what room is left is for the rest
+    uint64_t room_checked_ns;         // when the disk had no more, monotonic; 0: it had
+    atomic_uint_fast64_t trim_before; // the shadow's wish: records below this are to go
+    atomic_bool has_no_reserve;       // the next snapshot has no room of its own
 };
 
 // ---- sequencer.c ------------------------------------------------------------
@@ -147,6 +158,13 @@ void batch_add_row(struct batch *b, uint64_t seq, const struct sm_result *r);
 // `span_ns` from now, for a wait on one of our conditions. Waits are in real time, whatever clock
 // the engine was given.
 struct timespec wait_end(uint64_t span_ns);
+
+// ---- keeping.c: the shadow's care for the space ------------------------------
+
+// Removes the snapshots that are to go and sets where the log is trimmed.
+void keep_retained(struct engine *e);
+// Keeps room for the next snapshot; brings the figures up to date.
+void keep_room(struct engine *e);
 
 // ---- shadow.c, watcher.c, figures.c -----------------------------------------
 

@@ -238,6 +238,34 @@ static void note_space(struct engine *e, bool is_full)
     }
 }
 
+// Sees to it that the disk has room before it is needed. When it has none, what is left is for the
+// commands that give something back.
+static void look_for_room(struct engine *e)
+{
+    struct journal_problem problem = {0};
+    if (e->journal == NULL) return;
+    bool has_reserve = !atomic_load(&e->has_no_reserve);
+    if (journal_has_room(e->journal) && has_reserve == !e->is_low) return;
+    uint64_t now_ns = clock_mono_ns(&e->options.clock);
+    if (e->room_checked_ns != 0 && now_ns < e->room_checked_ns + ROOM_CHECK_NS) return;
+    e->room_checked_ns = now_ns;
+    int err = journal_make_room(e->journal, &problem);
+    if (err != 0 && err != BOSKOS_E_NOSPACE) commit_failed(e, err, &problem);
+    bool is_low = err != 0 || !has_reserve;
+    if (is_low == e->is_low) return;
+    e->is_low = is_low;
+    atomic_store(&e->counters.space_low, is_low);
+    if (is_low) {
+        log_event(e->options.log, LOG_ERROR,
+                  "ALARM: the disk or the journal's map is nearly full: acquires are refused, the "
+                  "room that is left is for release, update, reset and expiry",
+                  LOG_F_STRING("problem",
+                               err != 0 ? problem.text : "no room can be kept for a snapshot"));
+    } else {
+        log_event(e->options.log, LOG_WARNING, "there is room again: acquires are served");
+    }
+}
+
 int sequencer_commit(struct engine *e)
 {
     struct batch *b = &e->batch;
@@ -373,9 +401,14 @@ static void add_clean(struct engine *e, const struct sm_cleanable *cleanable, ui
     free(names);
 }
 
-static void add_cleans(struct engine *e, uint64_t time_ns)
+// Adds a round of the cleaner. No requests go with it: on a full disk it must not take them with
+// it. Returns whether it did.
+static bool add_cleans(struct engine *e)
 {
-    if (!sm_cleaner_enabled(e->sm) || time_ns < e->cleaned_ns + CLEAN_PERIOD_NS) return;
+    if (!sm_cleaner_enabled(e->sm) || e->time.last_ns < e->cleaned_ns + CLEAN_PERIOD_NS) {
+        return false;
+    }
+    uint64_t time_ns = stamp(e);
     const struct sm_cleanable *list;
     uint32_t count;
     e->cleaned_ns = time_ns;
@@ -386,6 +419,7 @@ static void add_cleans(struct engine *e, uint64_t time_ns)
         bytes += list[i].leased.size;
         add_clean(e, &list[i], time_ns);
     }
+    return count > 0;
 }
 
 bool sequencer_add_config(struct engine *e, const struct config *config)
@@ -426,7 +460,6 @@ static void begin(struct engine *e)
     if (e->ahead_ns > 0) return;
     add_expire(e, time_ns);
     add_reap(e, time_ns);
-    add_cleans(e, time_ns);
 }
 
 // ---- the loop ---------------------------------------------------------------
@@ -439,6 +472,9 @@ static uint64_t idle_ns(const struct engine *e)
     uint64_t due = sm_expiry_due_ns(e->sm);
     uint64_t longest = NS_PER_S;
     if (due <= time_ns) return e->is_full ? longest : 1;
+    if (e->journal != NULL && journal_is_trimming(e->journal) && !e->is_full) {
+        longest = TRIM_PAUSE_NS;
+    }
     return due - time_ns + 1 < longest ? due - time_ns + 1 : longest;
 }
 
@@ -480,6 +516,11 @@ static struct engine_request *take(struct engine *e, bool *ret_stop)
     return first;
 }
 
+static bool is_acquire(const struct command *c)
+{
+    return c->kind == COMMAND_ACQUIRE || c->kind == COMMAND_ACQUIREBYSTATE;
+}
+
 // Moves requests into the batch, up to its limits; returns what is left.
 static struct engine_request *gather(struct engine *e, struct engine_request *first)
 {
@@ -488,14 +529,27 @@ static struct engine_request *gather(struct engine *e, struct engine_request *fi
            b->bytes.size < ENGINE_BATCH_BYTES_MAX) {
         struct engine_request *r = first;
         first = r->next;
-        if (r->command != NULL) {
+        if (r->command == NULL) {
+            batch_slot(b)->request = r;
+        } else if (e->is_low && is_acquire(r->command)) {
+            atomic_fetch_add(&e->counters.refused_nospace, 1);
+            r->done(r, BOSKOS_E_NOSPACE, NULL, NULL, e->time.last_ns);
+        } else {
             uint64_t time_ns = stamp(e);
             batch_add(b, r, r->command, time_ns);
-        } else {
-            batch_slot(b)->request = r;
         }
     }
     return first;
+}
+
+// Lets the log be trimmed where the shadow wants it. Appends do it by and by; while there are none
+// it has transactions of its own.
+static void trim(struct engine *e)
+{
+    uint64_t before = atomic_load(&e->trim_before);
+    if (e->journal == NULL || before == 0) return;
+    journal_trim(e->journal, before);
+    if (e->batch.commands == 0 && journal_is_trimming(e->journal)) append(e);
 }
 
 bool sequencer_step(struct engine *e)
@@ -503,9 +557,11 @@ bool sequencer_step(struct engine *e)
     bool stop;
     struct engine_request *first = take(e, &stop);
     do {
+        bool had_requests = first != NULL;
+        look_for_room(e);
         begin(e);
-        if (!add_waiting_config(e)) first = gather(e, first);
-        bool had_requests = e->batch.count > 0;
+        if (!add_cleans(e) && !add_waiting_config(e)) first = gather(e, first);
+        trim(e);
         sequencer_commit(e);
         if (had_requests) e->options.batch_done(e->options.context);
     } while (first != NULL);

@@ -81,7 +81,8 @@ static void snapshot_failed(struct engine *e, int err, const struct journal_prob
         LOG_F_STRING("problem", problem->text), LOG_F_STRING("error", boskos_error_text(err)));
 }
 
-static void write_snapshot(struct engine *e)
+// Returns whether it is there.
+static bool write_snapshot(struct engine *e)
 {
     struct shadow *s = &e->shadow;
     struct journal_problem problem = {0};
@@ -96,7 +97,7 @@ static void write_snapshot(struct engine *e)
     int err = journal_snapshot_begin(e->journal, &about, &w, &problem);
     if (err != 0) {
         snapshot_failed(e, err, &problem);
-        return;
+        return false;
     }
     err = sm_snapshot_write(s->sm, write_piece, w);
     if (err != 0) {
@@ -106,7 +107,7 @@ static void write_snapshot(struct engine *e)
     }
     if (err != 0) {
         snapshot_failed(e, err, &problem);
-        return;
+        return false;
     }
     s->has_failed = false;
     atomic_store(&e->counters.snapshot_time_ns, about.time_ns);
@@ -115,6 +116,20 @@ static void write_snapshot(struct engine *e)
     log_event(e->options.log, LOG_INFO, "wrote a snapshot", LOG_F_U64("seq", about.seq),
               LOG_F_U64("resources", sm_resources_count(s->sm)),
               LOG_F_DURATION("took", clock_mono_ns(&e->options.clock) - started_ns));
+    return true;
+}
+
+// The log is trimmed only at snapshots: when the commands are large they come more often.
+static bool has_log_grown(const struct engine *e, uint64_t since)
+{
+    struct journal_figures figures;
+    uint64_t retained = e->options.retain_bytes;
+    if (retained == 0) retained = ENGINE_RETAIN_BYTES_DEFAULT;
+    journal_figures(e->journal, &figures);
+    uint64_t records = figures.end - figures.first;
+    uint64_t part = retained / SNAPSHOTS_PER_RETAINED;
+    return figures.log_bytes_used > part &&
+           (unsigned __int128)figures.log_bytes_used * since > (unsigned __int128)part * records;
 }
 
 static bool is_snapshot_due(const struct engine *e, bool is_last)
@@ -125,7 +140,8 @@ static bool is_snapshot_due(const struct engine *e, bool is_last)
     if (s->is_broken || since == 0) return false;
     if (is_last) return true;
     if (s->has_failed) return elapsed_ns >= SNAPSHOT_RETRY_NS;
-    return since >= e->options.snapshot_every || elapsed_ns >= ENGINE_SNAPSHOT_EVERY_NS;
+    return since >= e->options.snapshot_every || elapsed_ns >= ENGINE_SNAPSHOT_EVERY_NS ||
+           has_log_grown(e, since);
 }
 
 // Sleeps a little; true when the end was asked for.
@@ -177,7 +193,8 @@ void shadow_step(struct engine *e, bool is_last)
 {
     if (e->shadow.sm == NULL) return;
     follow(e);
-    if (is_snapshot_due(e, is_last)) write_snapshot(e);
+    if (is_snapshot_due(e, is_last) && write_snapshot(e)) keep_retained(e);
+    keep_room(e);
     check_readers(e);
 }
 

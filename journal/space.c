@@ -50,11 +50,11 @@ bool journal_has_room(const struct journal *j)
     return tail_bytes(j) >= j->step_bytes / 2;
 }
 
-// Has the disk promise the next step. 0 or an errno or MDB_ code.
-static int extend(struct journal *j)
+// Has the disk promise so many more bytes. 0 or an errno or MDB_ code.
+static int extend(struct journal *j, uint64_t bytes)
 {
     uint64_t from = j->allocated > used_end(j) ? j->allocated : used_end(j);
-    uint64_t to = from + j->step_bytes < j->map_bytes ? from + j->step_bytes : j->map_bytes;
+    uint64_t to = from + bytes < j->map_bytes ? from + bytes : j->map_bytes;
     if (from >= to) return MDB_MAP_FULL;
     int fd = -1;
     int rc = mdb_env_get_fd(j->env, &fd);
@@ -66,7 +66,9 @@ static int extend(struct journal *j)
 int journal_make_room(struct journal *j, struct journal_problem *problem)
 {
     if (journal_has_room(j)) return 0;
-    int rc = extend(j);
+    int rc = extend(j, j->step_bytes);
+    if (rc == ENOSPC) rc = extend(j, j->step_bytes / 2); // on a disk that is nearly full
+    if (rc == EINTR) return 0;                           // the next look will do it
     if (rc == 0 && journal_has_room(j)) return 0;
     if (rc == 0) rc = MDB_MAP_FULL; // the step was a short one
     int err = journal_error_of(rc);

@@ -202,6 +202,7 @@ static void full_map(void **state)
     char *value = malloc(LARGE);
     assert_non_null(value);
     f->options.map_bytes = 1024u * 1024;
+    f->options.step_bytes = SLACK;
     fixture_open(f);
     struct call lease = acquire(f, "a", "free", "ann", NULL);
     fill(f, lease.name, value);
@@ -254,6 +255,7 @@ static void full_disk_loses_nothing(void **state)
     char *value = malloc(LARGE), name[80], other[FILE_BYTES + 8];
     assert_non_null(value);
     memset(value, 'v', LARGE);
+    f->options.step_bytes = SLACK;
     fixture_open(f);
     struct call lease = acquire(f, "a", "free", "ann", NULL);
     snprintf(other, sizeof(other), "%s.new", f->config);

@@ -30,6 +30,12 @@ def patch_file(path, old, new):
     return count
 
 
+def used_pages(path):
+    """How many pages of data.mdb are in use: it is extended ahead of use, with zeros."""
+    with open(path, "rb") as f:
+        return (len(f.read().rstrip(b"\0")) + 4095) // 4096
+
+
 def flip_byte(path, at):
     with open(path, "r+b") as f:
         f.seek(at)
@@ -257,7 +263,7 @@ class Damage(boskosd.DaemonTest):
         shutil.copy(data, data + ".good")
         for snapshot in d.snapshots():
             os.unlink(d.snapshot_path(snapshot))
-        for size in range(os.path.getsize(data) // 4096):
+        for size in range(used_pages(data)):
             with self.subTest(pages=size):
                 shutil.copy(data + ".good", data)
                 os.truncate(data, size * 4096)
@@ -282,7 +288,7 @@ class Damage(boskosd.DaemonTest):
         data = os.path.join(d.data_dir, "journal", "data.mdb")
         shutil.copy(data, data + ".good")
         noise = random.Random(20)
-        for page in range(os.path.getsize(data) // 4096):
+        for page in range(used_pages(data)):
             bad = bytes(4096) if page % 2 == 0 else noise.randbytes(4096)
             with self.subTest(page=page, zeros=page % 2 == 0):
                 shutil.copy(data + ".good", data)
@@ -341,12 +347,37 @@ class Damage(boskosd.DaemonTest):
         self.check_damage(d, None)
 
 
+class Retention(boskosd.DaemonTest):
+
+    def test_trimmed_and_killed(self):
+        """What is older than --retain goes, also across kills, and nothing else."""
+        d = self.daemon(flags=["--retain", "1s", "--snapshot-every", "50"]).start()
+        first = 1
+        for generation in range(4):
+            name = d.acquire(owner="o").json["name"]
+            end = d.seq() + 150
+            self.eventually("the log is trimmed", lambda: d.update(name, {"n": "x" * 500}, owner="o").seq > end
+                            and d.figure("boskosd_log_first_seq") > first)
+            first = d.figure("boskosd_log_first_seq")
+            resources = d.resources()
+            self.assertEqual(d.kill(), -9)
+            self.assertLess(first, d.snapshots()[-1], "the newest two snapshots were expected to be replayable")
+            d.start()
+            self.assertEqual(d.resources(), resources)
+            self.assertEqual(d.release(name, owner="o").status, 200)
+        self.eventually("the log is trimmed while nothing is to do", lambda: d.figure("boskosd_log_first_seq") ==
+                        d.snapshots()[0] + 1)
+        self.assertLess(len(d.snapshots()), 30)
+        self.eventually("the figures are there", lambda: d.figure("boskosd_snapshots_kept") == len(d.snapshots()))
+        self.assertNotIn("ERROR", d.log())
+
+
 class FullDisk(boskosd.DaemonTest):
     """A disk of its own, as a tmpfs in a mount namespace of the daemon's: seen from here below /proc/PID/root."""
 
     MIB = 1 << 20
 
-    def mounted(self, flags=(), size="6m"):
+    def mounted(self, flags=(), size="80m"):
         self.mount = os.path.join(self.folder, "disk")
         os.mkdir(self.mount)
         unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
@@ -363,7 +394,12 @@ class FullDisk(boskosd.DaemonTest):
         return d
 
     def fill(self):
-        """Takes all the room there is."""
+        """Takes all the room there is, but for the daemon's reserve."""
+        self.eventually("the daemon has its reserve",
+                        lambda: os.path.exists(os.path.join(self.inside, "data", "journal", "snapshot.reserve")))
+        self.fill_on()
+
+    def fill_on(self):
         with open(os.path.join(self.inside, "filler"), "ab", buffering=0) as f:
             for size in (1 << 16, 1 << 12):
                 try:
@@ -375,19 +411,59 @@ class FullDisk(boskosd.DaemonTest):
     def free(self):
         os.unlink(os.path.join(self.inside, "filler"))
 
-    def until_full(self, d, name):
-        """Works until the first refusal, which must be a 503 that says why and when to come again."""
-        # Room that LMDB has in the file already is used first.
-        for n in range(20000):
-            reply = d.update(name, {"n": f"{n:0500}"})
-            if reply.status != 200:
+    def until_low(self, d, name):
+        """Works until acquires are refused, which must be with a 503 that says why and when to come again."""
+        for n in range(1000):
+            self.assertEqual(d.update(name, {"n": f"{n:0200000}"}).status, 200, "updates were expected to go on")
+            reply = d.acquire(type="none")
+            if reply.status != 404:
                 break
+        self.check_refusal(reply)
+
+    def until_full(self, d, name):
+        """Works until the first refusal of an update: nothing at all fits any more."""
+        for size in (200000, 500):
+            for n in range(20000):
+                reply = d.update(name, {"n": f"{n:0{size}}"})
+                if reply.status != 200:
+                    break
+            self.check_refusal(reply)
+
+    def check_refusal(self, reply):
         self.assertEqual(reply.status, 503, f"503 was expected of a full disk, not {reply}")
         self.assertRegex(reply.text, r"\A[^\n]+\n\Z", "one line was expected")
         self.assertRegex(reply.text, "full|space", "the text was expected to say why")
         self.assertIn("retry-after", reply.headers)
         self.assertEqual(reply.seq, 0, "what was refused is not in the log")
-        return n
+
+    def test_low_and_room_again(self):
+        """Before the disk is full acquires are refused, so that there is room to give back what was acquired."""
+        d = self.mounted(size="110m")
+        names = [d.acquire().json["name"] for _ in range(3)]
+        waiting = d.acquire(type="van", state="none", request_id="r")
+        self.assertEqual(waiting.status, 404)
+        self.fill()
+        self.until_low(d, names[0])
+        self.assertEqual(d.figure("boskosd_space_low"), 1)
+        self.assertEqual(len([line for line in d.log_lines() if "nearly full" in line]), 1, d.log())
+        for reply in (d.acquire(), d.call("POST", "/acquirebystate", state="free", dest="busy", owner="x", names="van-1")):
+            self.check_refusal(reply)
+        for reply in (d.release(names[0]), d.update(names[1], {"k": "v"}),
+                      d.call("POST", "/reset", type="car", state="busy", dest="free", expire="-1s"),
+                      d.call("GET", "/metric", type="car")):
+            self.assertEqual(reply.status, 200, f"what gives back was expected to go on: {reply}")
+        self.eventually("what is due is done", lambda: d.call("GET", "/v1/queues").json == {"queues": []})
+        self.assertEqual(d.probe("/healthz/ready"), 200)
+        self.free()
+        self.eventually("acquires are served again by themselves", lambda: d.acquire().status == 200)
+        self.assertEqual(d.figure("boskosd_space_low"), 0)
+        self.assertIn("room again", d.log())
+
+    def test_low_after_a_start(self):
+        """A restart does not use up the reserve."""
+        d = self.mounted(size="40m")  # less than the log is extended by
+        self.eventually("acquires are refused", lambda: d.acquire().status == 503)
+        self.assertEqual(d.release("car-1").status, 401, "the rest was expected to be served")
 
     def test_full_and_free_again(self):
         d = self.mounted()
@@ -403,8 +479,7 @@ class FullDisk(boskosd.DaemonTest):
         self.assertTrue(d.is_running(), "the daemon was expected to live")
         self.assertGreater(d.figure("boskosd_refused_nospace_total"), 0)
         self.assertEqual(d.probe("/healthz"), 200)
-        full_lines = [line for line in d.log_lines() if "full" in line]
-        self.assertEqual(len(full_lines), 1, f"one loud line was expected:\n{d.log()}")
+        self.assertIn("commands are refused until there is room", d.log())
         self.free()
         reply = d.release(name)
         self.assertEqual(reply.status, 200, f"it was expected to go on when there is room again: {reply}")
@@ -431,26 +506,30 @@ class FullDisk(boskosd.DaemonTest):
         self.eventually("a config that came while the disk was full is taken later", lambda: "van-3" in d.names())
 
     def test_snapshot_on_a_full_disk(self):
-        """There is room for the log, but none for a snapshot."""
-        d = self.mounted(flags=["--snapshot-every", "50"], size="12m")
+        """The next snapshot has its room. A later one has not: that is an alarm, and acquires are refused."""
+        d = self.mounted(flags=["--snapshot-every", "50"])
         names = [d.acquire().json["name"] for _ in range(4)]
-        for name in names:
-            for key in "abc":
-                self.assertEqual(d.update(name, {key: "x" * 250000}).status, 200)
         self.fill()
-        with open(os.path.join(self.inside, "filler"), "r+b") as f:
-            f.truncate(os.fstat(f.fileno()).st_size - self.MIB)
-        failures, said = "boskosd_snapshot_failures_total", "snapshot could not be written"
-        # While a snapshot takes the room there is, a command may be refused.
-        self.eventually("a snapshot that cannot be written is counted",
-                        lambda: d.update(names[0], {}).status in (200, 503) and d.figure(failures) > 0)
+        written, failures = "boskosd_snapshots_total", "boskosd_snapshot_failures_total"
+        before = d.figure(written)
+
+        def work_until(figure, least):
+            self.eventually(figure, lambda: d.update(names[0], {}).status in (200, 503) and d.figure(figure) > least)
+
+        work_until(written, before)
+        self.eventually("acquires are refused", lambda: d.acquire(type="none").status == 503)
+        self.assertIn("no room for the next snapshot", d.log())
+        self.fill_on()
+        work_until(failures, 0)
         time.sleep(1.5)
+        said = "snapshot could not be written"
         self.assertLessEqual(d.log().count(said), 2, f"a pause was expected before the next try:\n{d.log()}")
         journal = os.path.join(self.inside, "data", "journal")
-        self.assertFalse([n for n in os.listdir(journal) if n.startswith("snapshot-")],
+        self.assertFalse([n for n in os.listdir(journal) if n.endswith(".tmp")],
                          "what did not become a snapshot was expected to be removed")
         self.free()
         self.assertEqual(d.release(names[0]).status, 200)
+        self.eventually("acquires are served again", lambda: d.acquire(type="none").status == 404)
         seq = d.seq()
         held = os.open(journal, os.O_RDONLY)  # keeps the disk when the daemon has ended
         self.addCleanup(os.close, held)
@@ -468,7 +547,7 @@ class FullDisk(boskosd.DaemonTest):
         d = self.mounted()
         self.assertEqual(d.stop(), 0)
         # No room for a journal at all.
-        d.before = [p.replace("size=6m", "size=16k") for p in d.before]
+        d.before = [p.replace("size=80m", "size=16k") for p in d.before]
         d.launch()
         self.check_refused(d, 1, self.mount)
 

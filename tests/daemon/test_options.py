@@ -56,6 +56,14 @@ REFUSED = [
     (["--snapshot-every", "0"], ["--snapshot-every"]),
     (["--snapshot-every", "-1"], ["--snapshot-every"]),
     (["--snapshot-every", "many"], ["--snapshot-every", "many"]),
+    (["--retain", "1d"], ["--retain", "1d"]),
+    (["--retain", "0s"], ["--retain", "0s"]),
+    (["--retain-bytes", "16GB"], ["--retain-bytes", "16GB"]),
+    (["--retain-bytes", "GiB"], ["--retain-bytes", "GiB"]),
+    (["--retain-bytes", "-1GiB"], ["--retain-bytes", "-1GiB"]),
+    (["--retain-bytes", "63MiB"], ["--retain-bytes", "64MiB"]),
+    (["--retain-bytes", "5TiB"], ["--retain-bytes", "4TiB"]),
+    (["--retain-bytes", "99999999999TiB"], ["--retain-bytes"]),
     (["--log-level", "loud"], ["--log-level", "loud"]),
     (["--log-level="], ["--log-level"]),
     (["--log-format", "xml"], ["--log-format", "xml"]),
@@ -85,6 +93,8 @@ TAKEN = [
     ["--in_memory", "--strict-config", "--snapshot-every", "5", "--enable-leader-election=false"],
     ["--in_memory", "--strict-config=false", "--address", "127.0.0.1"],
     ["--in_memory=false", "--in_memory"],
+    ["--in_memory", "--retain", "24h", "--retain-bytes=64MiB"],
+    ["--in_memory", "--retain-bytes=2000000000"],
 ]
 
 
