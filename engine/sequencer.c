@@ -184,7 +184,8 @@ static void note_own(struct engine *e, const struct slot *s)
     case COMMAND_UPDATE:
     case COMMAND_RESET:
     case COMMAND_EXPIRE:
-    case COMMAND_STARTED: break;
+    case COMMAND_STARTED:
+    case COMMAND_REPAIRED: break;
     }
 }
 

@@ -290,13 +290,6 @@ static void give_grace(struct sm *sm, uint64_t before_ns, uint64_t slept_ns)
     digest_core(sm);
 }
 
-static struct sm_result apply_clock(struct sm *sm, const struct command_clock *c,
-                                    uint64_t before_ns)
-{
-    give_grace(sm, before_ns, c->ahead_ns);
-    return done();
-}
-
 static struct sm_result apply_started(struct sm *sm, const struct command_started *c,
                                       uint64_t before_ns)
 {
@@ -319,8 +312,9 @@ static struct sm_result dispatch(struct sm *sm, const struct command *c, uint64_
     case COMMAND_EXPIRE: return apply_expire(sm);
     case COMMAND_REAP: apply_reap(sm); return done();
     case COMMAND_CLEAN: apply_clean(sm, &c->as.clean); return done();
-    case COMMAND_CLOCK: return apply_clock(sm, &c->as.clock, before_ns);
+    case COMMAND_CLOCK: give_grace(sm, before_ns, c->as.clock.ahead_ns); return done();
     case COMMAND_STARTED: return apply_started(sm, &c->as.started, before_ns);
+    case COMMAND_REPAIRED: give_grace(sm, before_ns, c->as.repaired.downtime_ns); return done();
     }
     ASSERT(false && "a kind of command that exists");
     return done();

@@ -13,7 +13,7 @@ static const char *const kind_names[COMMAND_KINDS] = {
     [COMMAND_RESET] = "reset",     [COMMAND_CONFIG] = "config",
     [COMMAND_EXPIRE] = "expire",   [COMMAND_REAP] = "reap",
     [COMMAND_CLEAN] = "clean",     [COMMAND_CLOCK] = "clock",
-    [COMMAND_STARTED] = "started",
+    [COMMAND_STARTED] = "started", [COMMAND_REPAIRED] = "repaired",
 };
 
 const char *command_kind_name(uint32_t kind)
@@ -118,6 +118,17 @@ static void encode_started(struct buffer *out, const struct command_started *c)
     canonical_u64(out, c->salt);
 }
 
+static void encode_repaired(struct buffer *out, const struct command_repaired *c)
+{
+    canonical_array(out, 6);
+    canonical_text(out, c->version);
+    canonical_text(out, c->host);
+    canonical_u64(out, c->lost_first);
+    canonical_u64(out, c->lost_last);
+    canonical_u64(out, c->downtime_ns);
+    canonical_text(out, c->why);
+}
+
 static void encode_clean(struct buffer *out, const struct command_clean *c)
 {
     canonical_array(out, 3);
@@ -165,6 +176,7 @@ void command_encode(const struct command *c, struct buffer *out)
         canonical_u64(out, c->as.clock.ahead_ns);
         return;
     case COMMAND_STARTED: encode_started(out, &c->as.started); return;
+    case COMMAND_REPAIRED: encode_repaired(out, &c->as.repaired); return;
     }
     ASSERT(false && "a kind of command that exists");
 }
@@ -360,6 +372,17 @@ static void decode_started(struct canonical_reader *r, struct command_started *c
     c->salt = (uint32_t)salt;
 }
 
+static void decode_repaired(struct canonical_reader *r, struct command_repaired *c)
+{
+    canonical_expect_array(r, 6);
+    c->version = canonical_read_text(r);
+    c->host = canonical_read_text(r);
+    c->lost_first = canonical_read_u64(r);
+    c->lost_last = canonical_read_u64(r);
+    c->downtime_ns = canonical_read_u64(r);
+    c->why = canonical_read_text(r);
+}
+
 static void decode_clean(struct canonical_reader *r, struct command_decoder *d,
                          struct command_clean *c)
 {
@@ -420,6 +443,7 @@ static void decode_parameters(struct canonical_reader *r, struct command_decoder
         c->as.clock.ahead_ns = canonical_read_u64(r);
         return;
     case COMMAND_STARTED: decode_started(r, &c->as.started); return;
+    case COMMAND_REPAIRED: decode_repaired(r, &c->as.repaired); return;
     }
 }
 

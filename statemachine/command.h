@@ -13,7 +13,7 @@
 
 // The version of the rules that apply follows, written in every record. Old records keep their
 // meaning for ever: a change of behaviour gets a new number and the old path stays.
-#define SM_SEMANTICS 1u
+#define SM_SEMANTICS 2u
 
 // Limits of form, checked before the append (docs/API.md).
 #define SM_NAME_BYTES_MAX 253u
@@ -28,14 +28,15 @@ enum command_kind {
     COMMAND_UPDATE = 4,
     COMMAND_RESET = 5,
     COMMAND_CONFIG = 6,
-    COMMAND_EXPIRE = 7,  // what is due by time, now
-    COMMAND_REAP = 8,    // the built-in reaper's round
-    COMMAND_CLEAN = 9,   // the built-in cleaner's work on one resource
-    COMMAND_CLOCK = 10,  // the wall clock jumped ahead
-    COMMAND_STARTED = 11 // the daemon started on this journal
+    COMMAND_EXPIRE = 7,   // what is due by time, now
+    COMMAND_REAP = 8,     // the built-in reaper's round
+    COMMAND_CLEAN = 9,    // the built-in cleaner's work on one resource
+    COMMAND_CLOCK = 10,   // the wall clock jumped ahead
+    COMMAND_STARTED = 11, // the daemon started on this journal
+    COMMAND_REPAIRED = 12 // a damaged log was cut; since semantics 2
 };
 
-#define COMMAND_KINDS 12u // one above the highest
+#define COMMAND_KINDS 13u // one above the highest
 
 // "acquire", "started"... NULL for a number that is no kind.
 const char *command_kind_name(uint32_t kind);
@@ -130,6 +131,14 @@ struct command_started {
     uint32_t salt;          // 12 bits; only the journal's first one counts, for server-made names
 };
 
+// The log was found damaged and was cut before the record `lost_first`.
+struct command_repaired {
+    struct text version, host;      // of the program that cut it
+    uint64_t lost_first, lost_last; // sequence numbers; the last is 0 when it is not known
+    uint64_t downtime_ns;           // from the record before
+    struct text why;                // what was found damaged
+};
+
 struct command {
     enum command_kind kind;
     uint64_t seq;     // given by the sequencer
@@ -144,6 +153,7 @@ struct command {
         struct command_clean clean;
         struct command_clock clock;
         struct command_started started;
+        struct command_repaired repaired;
     } as;
 };
 

@@ -9,6 +9,8 @@
 // ticket), the config.
 
 #define SNAPSHOT_FORM 1u
+// The version of the rules that can hold any state; later ones have put nothing new into it.
+#define STATE_SEMANTICS 1u
 #define PIECE_BYTES ((size_t)1 << 16)
 
 // ---- writing ----------------------------------------------------------------
@@ -34,7 +36,7 @@ static void write_head(struct writer *w, const struct sm *sm)
     struct buffer *b = &w->buffer;
     canonical_array(b, 10);
     canonical_u64(b, SNAPSHOT_FORM);
-    canonical_u64(b, SM_SEMANTICS);
+    canonical_u64(b, STATE_SEMANTICS);
     canonical_u64(b, sm->seq);
     canonical_u64(b, sm->time_ns);
     canonical_bool(b, sm->has_started);
@@ -158,7 +160,8 @@ static int read_head(struct canonical_reader *r, struct sm *sm, struct hash128 *
     canonical_expect_array(r, 10);
     uint64_t form = canonical_read_u64(r);
     uint64_t semantics = canonical_read_u64(r);
-    if (!r->failed && (form > SNAPSHOT_FORM || semantics > SM_SEMANTICS)) return BOSKOS_E_TOO_NEW;
+    if (!r->failed && (form > SNAPSHOT_FORM || semantics > STATE_SEMANTICS))
+        return BOSKOS_E_TOO_NEW;
     if (form != SNAPSHOT_FORM || semantics == 0) r->failed = true; // there were none before
     sm->seq = canonical_read_u64(r);
     sm->time_ns = canonical_read_u64(r);

@@ -163,7 +163,7 @@ struct sm {
     struct reaper reaper;
     bool cleaner_enabled;
     uint64_t reaped_ns; // the last reap
-    uint64_t grace_ns;  // the last started or clock: no reap within a period after it
+    uint64_t grace_ns;  // the last started, clock or repaired: no reap within a period after it
     struct gap gaps[SM_GAPS_MAX];
     uint32_t gaps_count;
     struct hash128

@@ -92,6 +92,9 @@ void command_describe(const struct command *c, struct buffer *out)
         buffer_format(out, " downtime %" PRIu64 " ttl %" PRId64, c->as.started.downtime_ns,
                       c->as.started.request_ttl_ns);
         break;
+    case COMMAND_REPAIRED:
+        buffer_format(out, " downtime %" PRIu64, c->as.repaired.downtime_ns);
+        break;
     }
     buffer_char(out, '\n');
 }

@@ -333,6 +333,18 @@ static void make_started(struct maker *m, struct command *c, uint64_t step_ns)
                                              .salt = (uint32_t)maker_random(m, 0x1000)};
 }
 
+static void make_repaired(struct maker *m, struct command *c, uint64_t step_ns)
+{
+    uint64_t lost = maker_random(m, 3) * 1000;
+    c->kind = COMMAND_REPAIRED;
+    c->as.repaired = (struct command_repaired){.version = TEXT("0.2.0"),
+                                               .host = TEXT("here"),
+                                               .lost_first = m->seq + 1,
+                                               .lost_last = lost == 0 ? 0 : m->seq + lost,
+                                               .downtime_ns = slept(m, step_ns),
+                                               .why = TEXT("a checksum does not fit")};
+}
+
 static uint64_t any_step_ns(struct maker *m)
 {
     static const struct {
@@ -381,6 +393,8 @@ void maker_next(struct maker *m, struct command *ret_command)
         make_started(m, &c, step_ns);
     else if (roll < 930)
         c = (struct command){.kind = COMMAND_CLOCK, .as.clock = {slept(m, step_ns)}};
+    else if (roll < 935)
+        make_repaired(m, &c, step_ns);
     c.seq = ++m->seq;
     c.time_ns = m->now_ns += step_ns;
     *ret_command = c;

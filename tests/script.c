@@ -257,6 +257,8 @@ static bool apply_grace(struct script *s, enum command_kind kind)
     struct command c = {.kind = kind};
     if (kind == COMMAND_CLOCK) {
         c.as.clock.ahead_ns = (uint64_t)slept_ns;
+    } else if (kind == COMMAND_REPAIRED) {
+        c.as.repaired.downtime_ns = (uint64_t)slept_ns;
     } else {
         c.as.started.downtime_ns = (uint64_t)slept_ns;
         c.as.started.request_ttl_ns = ttl_ns;
@@ -302,6 +304,7 @@ static bool play_command(struct script *s)
     if (text_equal(verb, TEXT("clean-if"))) return apply_clean(s, true);
     if (text_equal(verb, TEXT("clock"))) return apply_grace(s, COMMAND_CLOCK);
     if (text_equal(verb, TEXT("started"))) return apply_grace(s, COMMAND_STARTED);
+    if (text_equal(verb, TEXT("repaired"))) return apply_grace(s, COMMAND_REPAIRED);
     struct command c = {.kind = COMMAND_EXPIRE};
     if (text_equal(verb, TEXT("reap")))
         c.kind = COMMAND_REAP;

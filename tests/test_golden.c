@@ -171,6 +171,18 @@ static void timers(struct script *s)
     update(s, 7201 + 1859, "vm-1", "dan", NULL, 0);         // 27: the heartbeat
 }
 
+// What semantics 2 brought.
+static void second_semantics(struct script *s, uint64_t after_s)
+{
+    step(s, COMMAND_REPAIRED, after_s)->as.repaired = // 28: job-8 and job-9 get a new TTL
+        (struct command_repaired){.version = TEXT("0.2.0"),
+                                  .host = TEXT("ci-1"),
+                                  .lost_first = 28,
+                                  .lost_last = 300,
+                                  .downtime_ns = 20 * NS_PER_S,
+                                  .why = TEXT("record 28: the checksum does not fit")};
+}
+
 static void script_make(struct script *s)
 {
     s->count = 0;
@@ -182,6 +194,7 @@ static void script_make(struct script *s)
     config(s);
     calls(s);
     timers(s);
+    second_semantics(s, 7201 + 1880);
 }
 
 // ---- the text of a golden file ----------------------------------------------

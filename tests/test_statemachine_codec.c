@@ -60,7 +60,10 @@ static const struct command commands[] = {
     {.kind = COMMAND_CLEAN, .as.clean = {.name = TEXT("n")}},
     {.kind = COMMAND_CLOCK, .as.clock = {UINT64_MAX}},
     {.kind = COMMAND_STARTED,
-     .as.started = {TEXT("0.1.0"), TEXT("host"), 5, INT64_C(30000000000), 0xfff}}};
+     .as.started = {TEXT("0.1.0"), TEXT("host"), 5, INT64_C(30000000000), 0xfff}},
+    {.kind = COMMAND_REPAIRED,
+     .as.repaired = {TEXT("0.2.0"), TEXT("host"), 7, 1000, 5, TEXT("a bad checksum")}},
+    {.kind = COMMAND_REPAIRED, .as.repaired = {.lost_first = 1}}};
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

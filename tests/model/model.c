@@ -542,6 +542,7 @@ void model_apply(struct model *m, const struct command *c, struct model_reply *r
     case COMMAND_CLEAN: apply_clean(m, &c->as.clean); break;
     case COMMAND_CLOCK: apply_grace(m, before_ns, c->as.clock.ahead_ns); break;
     case COMMAND_STARTED: apply_started(m, &c->as.started, before_ns); break;
+    case COMMAND_REPAIRED: apply_grace(m, before_ns, c->as.repaired.downtime_ns); break;
     }
     model_upkeep(m);
     *ret_reply = reply;
