@@ -274,7 +274,8 @@ static void api_done(struct engine_request *e, int error, struct sm *sm,
         wire_result(command, result, &r->reply, &r->out);
         r->seq = command->seq;
         r->is_logged = true;
-        r->is_granted = command->kind == COMMAND_ACQUIRE && result->reason == SM_OK;
+        r->is_granted =
+            command->kind == COMMAND_ACQUIRE && result->reason == SM_OK && !result->is_repeat;
         r->waited_ns = result->waited_ns;
     } else if (error == 0) {
         r->status.now_ns = now_ns;
@@ -313,11 +314,24 @@ static void request_begin(struct request *r, const char *method, const char *ver
     if (head.is_chunked || head.length > 0) connection_phase(c, PHASE_BODY);
 }
 
+// The library keeps it where it is until the request is completed, trailing white space with it.
+static struct text idempotency_key(const struct request *r)
+{
+    const char *value =
+        MHD_lookup_connection_value(r->connection->mhd, MHD_HEADER_KIND, "Idempotency-Key");
+    if (value == NULL) return TEXT_NONE;
+    struct text key = text_from(value);
+    while (key.size > 0 && (key.data[key.size - 1] == ' ' || key.data[key.size - 1] == '\t'))
+        key.size--;
+    return key;
+}
+
 static void api_answer(struct request *r, struct text method)
 {
     struct http_server *s = r->connection->port->server;
     if (wire_parse(&r->wire, method, buffer_as_text(&r->path), r->query, buffer_as_text(&r->body),
-                   &r->reply, &r->out) != 0) {
+                   &r->reply, &r->out) != 0 ||
+        wire_idempotency_key(&r->wire, idempotency_key(r), &r->reply, &r->out) != 0) {
         r->stage = REQUEST_ANSWERED;
         return;
     }

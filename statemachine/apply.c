@@ -72,6 +72,7 @@ static struct sm_result grant(struct sm *sm, const struct command_acquire *c,
         request_remove(sm, place->request);
     }
     lease(sm, r, c->owner, c->dest);
+    if (!text_is_empty(c->key)) lease_key_add(sm, r, c->key, c->state);
     picked_clear(sm);
     picked_add(sm, r);
     struct sm_result result = granted(sm);
@@ -94,8 +95,29 @@ static void wait_in_queue(struct sm *sm, const struct command_acquire *c, const 
     }
 }
 
+// The reply to a client that does not know that it has the lease: the resource as it is now.
+// Nothing changes.
+static struct sm_result repeat(struct sm *sm, const struct command_acquire *c,
+                               const struct lease_key *k)
+{
+    struct resource *r = k->resource;
+    bool is_same = text_equal(symbol_text(resource_type(r)->name), c->type) &&
+                   text_equal(symbol_text(k->state), c->state) &&
+                   text_equal(symbol_text(resource_state(r)), c->dest);
+    if (!is_same) return refuse(SM_KEY_MISMATCH);
+    picked_clear(sm);
+    picked_add(sm, r);
+    struct sm_result result = granted(sm);
+    result.is_repeat = true;
+    return result;
+}
+
 static struct sm_result apply_acquire(struct sm *sm, const struct command_acquire *c)
 {
+    const struct lease_key *key =
+        text_is_empty(c->key) ? NULL : lease_key_find(sm, c->owner, c->key);
+    if (key != NULL) return repeat(sm, c, key);
+
     struct place place = place_of(sm, c);
     bool is_new = place.request == NULL && !text_is_empty(c->request_id);
     if (is_new && place.queued >= SM_QUEUE_ENTRIES_MAX) return refuse(SM_QUEUE_FULL);
@@ -189,8 +211,7 @@ static struct sm_result apply_release(struct sm *sm, const struct command_releas
     struct type *t = resource_type(r);
     struct symbol *dest = symbol_take(sm, c->dest);
     resource_unplace(sm, r);
-    symbol_drop(sm, r->owner);
-    r->owner = NULL;
+    lease_end(sm, r);
     r->lastupdate_ns = sm->time_ns;
     if (t->cycle == NULL) {
         r->expires_ns = 0;
@@ -372,6 +393,7 @@ void sm_free(struct sm *sm)
     if (sm == NULL) return;
     queues_release(sm);
     config_release(sm);
+    lease_keys_release(sm);
     resources_release(sm);
     types_release(sm);
     free_buried(sm);
@@ -397,7 +419,8 @@ uint32_t sm_reason_status(enum sm_reason reason)
     case SM_NO_SUCH_TYPE:
     case SM_NO_SUCH_RESOURCE: return 404;
     case SM_OWNER_MISMATCH: return 401;
-    case SM_STATE_MISMATCH: return 409;
+    case SM_STATE_MISMATCH:
+    case SM_KEY_MISMATCH: return 409;
     case SM_QUEUE_FULL:
     case SM_QUEUES_FULL: return 503;
     case SM_USERDATA_TOO_LARGE: return 413;

@@ -31,6 +31,19 @@ static void encode_texts(struct buffer *out, const struct text *texts, uint32_t 
     }
 }
 
+#define TEXTS(...)        \
+    (const struct text[]) \
+    {                     \
+        __VA_ARGS__       \
+    }
+
+// Without a key it is what it was before there were keys.
+static void encode_acquire(struct buffer *out, const struct command_acquire *a)
+{
+    encode_texts(out, TEXTS(a->type, a->state, a->dest, a->owner, a->request_id, a->key),
+                 text_is_empty(a->key) ? 5 : 6);
+}
+
 static void encode_update(struct buffer *out, const struct command_update *c)
 {
     canonical_array(out, 4);
@@ -137,20 +150,10 @@ static void encode_clean(struct buffer *out, const struct command_clean *c)
     encode_texts(out, c->names, c->names_count);
 }
 
-#define TEXTS(...)        \
-    (const struct text[]) \
-    {                     \
-        __VA_ARGS__       \
-    }
-
 void command_encode(const struct command *c, struct buffer *out)
 {
     switch (c->kind) {
-    case COMMAND_ACQUIRE: {
-        const struct command_acquire *a = &c->as.acquire;
-        encode_texts(out, TEXTS(a->type, a->state, a->dest, a->owner, a->request_id), 5);
-        return;
-    }
+    case COMMAND_ACQUIRE: encode_acquire(out, &c->as.acquire); return;
     case COMMAND_ACQUIREBYSTATE: {
         const struct command_acquirebystate *a = &c->as.acquirebystate;
         encode_texts(out, TEXTS(a->state, a->dest, a->owner, a->names), 4);
@@ -257,6 +260,20 @@ static uint32_t decode_texts(struct canonical_reader *r, struct command_decoder 
     }
     *ret_texts = texts;
     return count;
+}
+
+static void decode_acquire(struct canonical_reader *r, struct command_acquire *c)
+{
+    uint32_t count = canonical_read_array(r);
+    if (count != 5 && count != 6) r->failed = true;
+    c->type = canonical_read_text(r);
+    c->state = canonical_read_text(r);
+    c->dest = canonical_read_text(r);
+    c->owner = canonical_read_text(r);
+    c->request_id = canonical_read_text(r);
+    if (count != 6) return;
+    c->key = canonical_read_text(r);
+    if (text_is_empty(c->key) || c->key.size > SM_KEY_BYTES_MAX) r->failed = true;
 }
 
 // Fails the reader unless keys ascend: a map has one canonical order.
@@ -411,11 +428,7 @@ static void decode_parameters(struct canonical_reader *r, struct command_decoder
                               struct command *c)
 {
     switch (c->kind) {
-    case COMMAND_ACQUIRE: {
-        struct command_acquire *a = &c->as.acquire;
-        decode_fixed(r, PLACES(&a->type, &a->state, &a->dest, &a->owner, &a->request_id), 5);
-        return;
-    }
+    case COMMAND_ACQUIRE: decode_acquire(r, &c->as.acquire); return;
     case COMMAND_ACQUIREBYSTATE: {
         struct command_acquirebystate *a = &c->as.acquirebystate;
         decode_fixed(r, PLACES(&a->state, &a->dest, &a->owner, &a->names), 4);

@@ -18,6 +18,7 @@
 // Limits of form, checked before the append (docs/API.md).
 #define SM_NAME_BYTES_MAX 253u
 #define SM_TEXT_BYTES_MAX 4096u // a type, state, owner or request id
+#define SM_KEY_BYTES_MAX 255u   // an idempotency key
 #define SM_BODY_BYTES_MAX (256u * 1024)
 
 // The numbers are on disk: never change or reuse one.
@@ -44,6 +45,7 @@ const char *command_kind_name(uint32_t kind);
 struct command_acquire {
     struct text type, state, dest, owner;
     struct text request_id; // empty: none
+    struct text key;        // that of idempotency, empty: none; since semantics 2
 };
 
 struct command_acquirebystate {

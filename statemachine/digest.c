@@ -6,7 +6,13 @@
 // them the canonical bytes below (docs/FORMAT.md, `State digest`): a change takes the old element's
 // hash out and puts the new one's in. Interned numbers, addresses and hash seeds never enter it.
 
-enum element { ELEMENT_RESOURCE = 1, ELEMENT_REQUEST = 2, ELEMENT_CYCLE = 3, ELEMENT_CORE = 4 };
+enum element {
+    ELEMENT_RESOURCE = 1,
+    ELEMENT_REQUEST = 2,
+    ELEMENT_CYCLE = 3,
+    ELEMENT_CORE = 4,
+    ELEMENT_KEY = 5
+};
 
 static void put_u64(struct buffer *b, uint64_t value)
 {
@@ -78,6 +84,15 @@ void digest_request(struct sm *sm, const struct request *r, bool add)
     account(sm, finish(b), add);
 }
 
+void digest_key(struct sm *sm, const struct lease_key *k, bool add)
+{
+    struct buffer *b = start(sm, ELEMENT_KEY);
+    put_text(b, resource_name(k->resource));
+    put_text(b, lease_key_text(k));
+    put_text(b, symbol_text(k->state));
+    account(sm, finish(b), add);
+}
+
 void digest_cycle(struct sm *sm, const struct type *t, bool add)
 {
     const struct life_cycle *c = t->cycle;
@@ -122,6 +137,8 @@ struct hash128 sm_digest_from_scratch(struct sm *sm)
         const struct order_entry *run = order_run(&sm->names, rank, &count);
         for (uint32_t i = 0; i < count; i++) {
             digest_resource(sm, run[i].item, true);
+            const struct lease_key *k = lease_key_of(sm, run[i].item);
+            if (k != NULL) digest_key(sm, k, true);
         }
     }
     for (const struct request *r = sm->first_request; r != NULL; r = r->all_after) {

@@ -92,7 +92,7 @@ void resource_delete(struct sm *sm, struct resource *r)
     resource_unplace(sm, r);
     order_remove(&sm->names, name_key(resource_name(r)), r);
     table_remove(&sm->resources, r);
-    symbol_drop(sm, r->owner);
+    lease_end(sm, r);
     bury(sm, r->userdata);
     bury(sm, r);
 }
@@ -104,7 +104,7 @@ void resource_move(struct sm *sm, struct resource *r, struct symbol *owner, stru
     symbol_share(state);
     if (owner != NULL) symbol_share(owner);
     resource_unplace(sm, r);
-    symbol_drop(sm, r->owner);
+    lease_end(sm, r);
     r->owner = owner;
     r->lastupdate_ns = sm->time_ns;
     resource_place(sm, r, t, state);

@@ -6,11 +6,13 @@
 
 // The form of the state in a snapshot, one msgpack value after the other (docs/FORMAT.md, `State
 // snapshot`): the head, the life cycles, the resources by name, the queue entries by (type, state,
-// ticket), the config.
+// ticket), the config, and in the second form the keys of leases by resource. What fits into the
+// first form is written in it, so that equal states have equal bytes whoever writes them. The head
+// names the form, and the lowest version of the rules that can hold such a state: the same number
+// so far.
 
-#define SNAPSHOT_FORM 1u
-// The version of the rules that can hold any state; later ones have put nothing new into it.
-#define STATE_SEMANTICS 1u
+#define FORM_PLAIN 1u
+#define FORM_KEYS 2u
 #define PIECE_BYTES ((size_t)1 << 16)
 
 // ---- writing ----------------------------------------------------------------
@@ -35,8 +37,9 @@ static void write_head(struct writer *w, const struct sm *sm)
 {
     struct buffer *b = &w->buffer;
     canonical_array(b, 10);
-    canonical_u64(b, SNAPSHOT_FORM);
-    canonical_u64(b, STATE_SEMANTICS);
+    uint64_t form = sm->keys.count > 0 ? FORM_KEYS : FORM_PLAIN;
+    canonical_u64(b, form);
+    canonical_u64(b, form); // the semantics
     canonical_u64(b, sm->seq);
     canonical_u64(b, sm->time_ns);
     canonical_bool(b, sm->has_started);
@@ -133,6 +136,25 @@ static void write_queue(struct writer *w, const struct queue *q)
     }
 }
 
+static void write_keys(struct writer *w, const struct sm *sm)
+{
+    struct buffer *b = &w->buffer;
+    canonical_array(b, sm->keys.count);
+    uint32_t count;
+    for (uint32_t rank = 0; rank < sm->names.size && w->err == 0; rank += count) {
+        const struct order_entry *run = order_run(&sm->names, rank, &count);
+        for (uint32_t i = 0; i < count; i++) {
+            const struct lease_key *k = lease_key_of(sm, run[i].item);
+            if (k == NULL) continue;
+            canonical_array(b, 3);
+            canonical_text(b, resource_name(k->resource));
+            canonical_text(b, lease_key_text(k));
+            canonical_text(b, symbol_text(k->state));
+            drain(w, PIECE_BYTES);
+        }
+    }
+}
+
 int sm_snapshot_write(struct sm *sm, int (*write)(void *context, const void *bytes, size_t size),
                       void *context)
 {
@@ -147,6 +169,7 @@ int sm_snapshot_write(struct sm *sm, int (*write)(void *context, const void *byt
         write_queue(&w, queues[i]);
     }
     canonical_text_or_nil(&w.buffer, sm_has_config(sm) ? sm_config_bytes(sm) : TEXT_NONE);
+    if (sm->keys.count > 0) write_keys(&w, sm);
     drain(&w, 1);
     buffer_release(&w.buffer);
     return w.err;
@@ -154,15 +177,15 @@ int sm_snapshot_write(struct sm *sm, int (*write)(void *context, const void *byt
 
 // ---- reading ----------------------------------------------------------------
 
-// The digest that the head claims, and whether the form is one this program knows.
-static int read_head(struct canonical_reader *r, struct sm *sm, struct hash128 *ret_digest)
+// The form and the digest that the head claims, and whether the form is one this program knows.
+static int read_head(struct canonical_reader *r, struct sm *sm, uint64_t *ret_form,
+                     struct hash128 *ret_digest)
 {
     canonical_expect_array(r, 10);
     uint64_t form = canonical_read_u64(r);
     uint64_t semantics = canonical_read_u64(r);
-    if (!r->failed && (form > SNAPSHOT_FORM || semantics > STATE_SEMANTICS))
-        return BOSKOS_E_TOO_NEW;
-    if (form != SNAPSHOT_FORM || semantics == 0) r->failed = true; // there were none before
+    if (!r->failed && (form > FORM_KEYS || semantics > SM_SEMANTICS)) return BOSKOS_E_TOO_NEW;
+    if (form == 0 || semantics != form) r->failed = true;
     sm->seq = canonical_read_u64(r);
     sm->time_ns = canonical_read_u64(r);
     sm->has_started = canonical_read_bool(r);
@@ -182,6 +205,7 @@ static int read_head(struct canonical_reader *r, struct sm *sm, struct hash128 *
         sm->gaps_count++;
     }
     if (r->failed) return BOSKOS_E_CORRUPT;
+    *ret_form = form;
     *ret_digest = digest;
     return 0;
 }
@@ -297,7 +321,29 @@ static void read_queue(struct canonical_reader *r, struct sm *sm)
     }
 }
 
-static int read_body(struct canonical_reader *r, struct sm *sm)
+static void read_keys(struct canonical_reader *r, struct sm *sm)
+{
+    uint32_t count = canonical_read_array(r);
+    struct text name = TEXT_NONE;
+    if (count == 0) r->failed = true; // the first form is for that
+    for (uint32_t i = 0; i < count && !r->failed; i++) {
+        struct text before = name;
+        canonical_expect_array(r, 3);
+        name = canonical_read_text(r);
+        struct text key = canonical_read_text(r);
+        struct text state = canonical_read_text(r);
+        struct resource *res = r->failed ? NULL : resource_find(sm, name);
+        if (res == NULL || res->owner == NULL || (i > 0 && text_compare(before, name) >= 0) ||
+            text_is_empty(key) || key.size > SM_KEY_BYTES_MAX ||
+            lease_key_find(sm, symbol_text(res->owner), key) != NULL) {
+            r->failed = true;
+            return;
+        }
+        lease_key_add(sm, res, key, state);
+    }
+}
+
+static int read_body(struct canonical_reader *r, struct sm *sm, uint64_t form)
 {
     uint32_t count = canonical_read_array(r);
     for (uint32_t i = 0; i < count && !r->failed; i++) {
@@ -313,6 +359,7 @@ static int read_body(struct canonical_reader *r, struct sm *sm)
     }
     relink_requests(sm);
     struct text config = canonical_read_text_or_nil(r);
+    if (form == FORM_KEYS) read_keys(r, sm);
     if (!canonical_done(r)) return BOSKOS_E_CORRUPT;
     return config.data == NULL ? 0 : config_restore(sm, config);
 }
@@ -321,9 +368,10 @@ int sm_snapshot_read(struct text bytes, uint64_t hash_seed, struct sm **ret_sm)
 {
     struct sm *sm = sm_new(hash_seed);
     struct canonical_reader r = canonical_reader_of(bytes);
+    uint64_t form = 0;
     struct hash128 claimed;
-    int err = read_head(&r, sm, &claimed);
-    if (err == 0) err = read_body(&r, sm);
+    int err = read_head(&r, sm, &form, &claimed);
+    if (err == 0) err = read_body(&r, sm, form);
     if (err != 0) goto out;
     digest_core(sm);
     if (!hash128_equal(sm->digest, claimed)) {

@@ -42,6 +42,17 @@ struct resource {
     char name[];
 };
 
+// The idempotency key of a lease, kept apart from the resource: few leases have one. The type and
+// the dest of its acquire are those of the resource, as long as the lease lasts.
+struct lease_key {
+    struct table_item item;   // in sm's keys
+    struct table_item holder; // in sm's key_holders
+    struct resource *resource;
+    struct symbol *state; // that the acquire asked for
+    uint8_t size;
+    char key[];
+};
+
 // The resources of a type in a state.
 struct pool {
     struct table_item item;
@@ -148,7 +159,9 @@ struct sm {
     struct resource **made; // by the present command
     uint32_t made_count, made_capacity;
     struct table pools, holders;
-    struct type **types; // sorted by name
+    struct table keys;        // of leases, by (owner, key)
+    struct table key_holders; // the same by resource
+    struct type **types;      // sorted by name
     uint32_t types_count, types_capacity;
     struct type **touched; // those that the present command changed, for upkeep
     uint32_t touched_count, touched_capacity;
@@ -188,6 +201,11 @@ static inline struct text symbol_text(const struct symbol *s)
 static inline struct text resource_name(const struct resource *r)
 {
     return text_of(r->name, r->name_size);
+}
+
+static inline struct text lease_key_text(const struct lease_key *k)
+{
+    return text_of(k->key, k->size);
 }
 
 static inline struct type *resource_type(const struct resource *r)
@@ -260,6 +278,17 @@ void picked_sort_by_name(struct sm *sm);
 void picked_sort_by_age(struct sm *sm); // by (lastupdate, name)
 void resources_release(struct sm *sm);
 
+// ---- lease_keys.c -----------------------------------------------------------
+
+// The key that a lease of the owner has, or NULL.
+struct lease_key *lease_key_find(const struct sm *sm, struct text owner, struct text key);
+struct lease_key *lease_key_of(const struct sm *sm, const struct resource *r); // NULL: none
+// Gives a lease a key, which no other of the owner has.
+void lease_key_add(struct sm *sm, struct resource *r, struct text key, struct text state);
+// Takes the owner, and with it the key, from a resource that is out of the indexes.
+void lease_end(struct sm *sm, struct resource *r);
+void lease_keys_release(struct sm *sm);
+
 // ---- userdata.c -------------------------------------------------------------
 
 // The merge of `old` (may be NULL) with `pairs`: a non-empty value sets the key, an empty or absent
@@ -310,6 +339,7 @@ void free_leased_by(struct sm *sm, struct text name);
 
 void digest_resource(struct sm *sm, const struct resource *r, bool add);
 void digest_request(struct sm *sm, const struct request *r, bool add);
+void digest_key(struct sm *sm, const struct lease_key *k, bool add);
 void digest_cycle(struct sm *sm, const struct type *t, bool add);
 void digest_core(struct sm *sm); // after a change of what has no element of its own
 

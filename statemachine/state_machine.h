@@ -39,6 +39,7 @@ enum sm_reason {
     SM_QUEUE_FULL = 6,         // acquire: this queue has SM_QUEUE_ENTRIES_MAX (503)
     SM_QUEUES_FULL = 7,        // acquire: all queues have SM_QUEUE_ENTRIES_TOTAL_MAX (503)
     SM_USERDATA_TOO_LARGE = 8, // update: more than SM_USERDATA_BYTES_MAX afterwards (413)
+    SM_KEY_MISMATCH = 9,       // acquire: a lease has that key with other parameters (409)
 };
 
 // The HTTP status of a reason: 200, 401, 404, 409, 413, 503.
@@ -69,6 +70,7 @@ struct sm_result {
     uint32_t reset_count;
     struct text current_owner; // with SM_OWNER_MISMATCH, may be empty
     struct text current_state; // with SM_STATE_MISMATCH
+    bool is_repeat; // acquire: not a grant, but what an earlier one with the same key came to
     // acquire granted: how long since the request's first poll; 0 without request id or queueing.
     uint64_t waited_ns;
     uint64_t effect;       // hash of everything the command changed, 0 when nothing

@@ -34,8 +34,9 @@ static bool same_texts(struct buffer *out, const char *what, struct buffer *had,
 
 static void describe_reply(const struct model_reply *r, struct buffer *out)
 {
-    buffer_format(out, "reason %d waited %" PRIu64 " owner '%.*s' state '%.*s'\n", (int)r->reason,
-                  r->waited_ns, TEXT_ARG(r->current_owner), TEXT_ARG(r->current_state));
+    buffer_format(out, "reason %d repeat %d waited %" PRIu64 " owner '%.*s' state '%.*s'\n",
+                  (int)r->reason, r->is_repeat, r->waited_ns, TEXT_ARG(r->current_owner),
+                  TEXT_ARG(r->current_state));
     for (uint32_t i = 0; i < r->resources_count; i++)
         model_dump_resource(&r->resources[i], out);
     for (uint32_t i = 0; i < r->reset_count; i++)
@@ -55,6 +56,7 @@ bool check_reply(const struct sm_result *had, const struct model_reply *wanted, 
                                .reset_count = had->reset_count,
                                .current_owner = had->current_owner,
                                .current_state = had->current_state,
+                               .is_repeat = had->is_repeat,
                                .waited_ns = had->waited_ns};
     describe_reply(&view, &a);
     describe_reply(wanted, &b);

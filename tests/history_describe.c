@@ -68,7 +68,7 @@ void command_describe(const struct command *c, struct buffer *out)
     switch (c->kind) {
     case COMMAND_ACQUIRE:
         WORDS(c->as.acquire.type, c->as.acquire.state, c->as.acquire.dest, c->as.acquire.owner,
-              c->as.acquire.request_id);
+              c->as.acquire.request_id, c->as.acquire.key);
         break;
     case COMMAND_ACQUIREBYSTATE:
         WORDS(c->as.acquirebystate.state, c->as.acquirebystate.dest, c->as.acquirebystate.owner,

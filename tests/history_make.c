@@ -33,6 +33,7 @@ static const struct text names[] = {TEXT("n1"),
                                     TEXT("n-long-name-2")};
 static const struct text expires[] = {TEXT("0"),   TEXT("10s"), TEXT("1m30s"),
                                       TEXT("-1s"), TEXT("30m"), TEXT("1ns")};
+static const struct text lease_keys[] = {TEXT("job-1"), TEXT("job-2"), TEXT("\xc3\xa9")};
 static const struct text keys[] = {TEXT(""), TEXT("k1"), TEXT("k2"), TEXT("leasedResources")};
 static const struct text values[] = {
     TEXT(""), TEXT("v"), TEXT("[n1, n2]"), TEXT("a longer value"), {NULL, 0}};
@@ -109,6 +110,20 @@ static void remember_names(struct maker *m)
 
 // ---- commands of clients ----------------------------------------------------
 
+// Repeats the acquire of a lease by its key, now and then with something changed.
+static void repeat_acquire(struct maker *m, struct command_acquire *a)
+{
+    struct text id = a->request_id;
+    if (!model_keyed_acquire(m->model, maker_random(m, 4), a)) return;
+    a->request_id = id;
+    switch (maker_random(m, 8)) {
+    case 0: a->type = ANY(m, types); break;
+    case 1: a->state = any_state(m); break;
+    case 2: a->dest = any_state(m); break;
+    case 3: a->owner = ANY(m, owners); break;
+    }
+}
+
 static void make_acquire(struct maker *m, struct command *c)
 {
     struct text type = ANY(m, types), state = any_state(m);
@@ -123,6 +138,8 @@ static void make_acquire(struct maker *m, struct command *c)
                                              .dest = any_state(m),
                                              .owner = ANY(m, owners),
                                              .request_id = ANY(m, request_ids)};
+    if (chance(m, 30)) c->as.acquire.key = ANY(m, lease_keys);
+    if (chance(m, 20)) repeat_acquire(m, &c->as.acquire);
 }
 
 static void make_acquirebystate(struct maker *m, struct command *c)

@@ -47,4 +47,7 @@ void test_malformed(void **state);
 void test_lenient(void **state);
 void test_long_chunk_line(void **state);
 
+// http_key.c
+void test_idempotency_key(void **state);
+
 #endif

@@ -139,8 +139,10 @@ static void put_result(struct script *s, const struct command *c, const struct s
     if (r->reason == SM_NO_SUCH_TYPE) put_word(&s->got, TEXT("no-type"));
     if (r->reason == SM_OWNER_MISMATCH) put_owner(s, r->current_owner);
     if (r->reason == SM_STATE_MISMATCH) put_word(&s->got, r->current_state);
+    if (r->reason == SM_KEY_MISMATCH) put_word(&s->got, TEXT("key"));
     for (uint32_t i = 0; i < r->resources_count; i++)
         put_name(s, r->resources[i].name);
+    if (r->is_repeat) put_word(&s->got, TEXT("again"));
     if (r->waited_ns > 0) {
         put_word(&s->got, TEXT("waited="));
         duration_format((int64_t)r->waited_ns, &s->got);
@@ -272,11 +274,15 @@ static bool apply_call(struct script *s, struct text verb)
 {
     struct command c = {0};
     if (text_equal(verb, TEXT("acquire"))) {
-        struct text id = TEXT_NONE;
-        (void)starts_with(word(s, 6), "id=", &id);
         c.kind = COMMAND_ACQUIRE;
-        c.as.acquire = (struct command_acquire){word(s, 2), name_of(s, word(s, 3)),
-                                                name_of(s, word(s, 4)), word(s, 5), id};
+        c.as.acquire = (struct command_acquire){.type = word(s, 2),
+                                                .state = name_of(s, word(s, 3)),
+                                                .dest = name_of(s, word(s, 4)),
+                                                .owner = word(s, 5)};
+        for (uint32_t i = 6; i < s->count; i++) {
+            (void)starts_with(s->words[i], "id=", &c.as.acquire.request_id);
+            (void)starts_with(s->words[i], "key=", &c.as.acquire.key);
+        }
     } else if (text_equal(verb, TEXT("bystate"))) {
         c.kind = COMMAND_ACQUIREBYSTATE;
         c.as.acquirebystate = (struct command_acquirebystate){

@@ -7,7 +7,8 @@
 // clang-format off
 //   config YAML                                    on one line, at the present time
 //   TIME config YAML
-//   TIME acquire TYPE STATE DEST OWNER [id=ID]     => 200 NAME [waited=TIME] | 404 none|no-type
+//   TIME acquire TYPE STATE DEST OWNER [id=ID] [key=KEY]   => 200 NAME [waited=TIME]
+//                                       => 200 NAME again | 404 none | 404 no-type | 409 key
 //   TIME bystate STATE DEST OWNER NAME,NAME        => 200 NAME NAME | 404 none
 //   TIME release NAME DEST OWNER                   => 200 | 401 OWNER | 404
 //   TIME update NAME OWNER STATE [KEY=VALUE | KEY!]...   => 200 | 401 OWNER | 404 | 409 STATE

@@ -54,8 +54,9 @@ static struct command *step(struct script *s, enum command_kind kind, uint64_t a
 static void acquire(struct script *s, uint64_t after_s, const char *type, const char *state,
                     const char *owner, const char *id)
 {
-    step(s, COMMAND_ACQUIRE, after_s)->as.acquire = (struct command_acquire){
-        text_from(type), text_from(state), TEXT("busy"), text_from(owner), text_from(id)};
+    step(s, COMMAND_ACQUIRE, after_s)->as.acquire =
+        (struct command_acquire){text_from(type),  text_from(state), TEXT("busy"),
+                                 text_from(owner), text_from(id),    TEXT_NONE};
 }
 
 static void release(struct script *s, uint64_t after_s, const char *name, const char *dest)
@@ -171,6 +172,17 @@ static void timers(struct script *s)
     update(s, 7201 + 1859, "vm-1", "dan", NULL, 0);         // 27: the heartbeat
 }
 
+static void keyed_acquire(struct script *s, uint64_t after_s, const char *owner, const char *dest)
+{
+    step(s, COMMAND_ACQUIRE, after_s)->as.acquire =
+        (struct command_acquire){.type = TEXT("net"),
+                                 .state = TEXT("dirty"),
+                                 .dest = text_from(dest),
+                                 .owner = text_from(owner),
+                                 .request_id = TEXT("job-10"),
+                                 .key = TEXT("build/4711")};
+}
+
 // What semantics 2 brought.
 static void second_semantics(struct script *s, uint64_t after_s)
 {
@@ -181,6 +193,10 @@ static void second_semantics(struct script *s, uint64_t after_s)
                                   .lost_last = 300,
                                   .downtime_ns = 20 * NS_PER_S,
                                   .why = TEXT("record 28: the checksum does not fit")};
+    keyed_acquire(s, after_s + 1, "ann", "busy"); // 29: waits, and makes the first net
+    keyed_acquire(s, after_s + 2, "ann", "busy"); // 30: gets it
+    keyed_acquire(s, after_s + 3, "ann", "busy"); // 31: has it
+    keyed_acquire(s, after_s + 4, "ann", "free"); // 32: asks for something else under that key
 }
 
 static void script_make(struct script *s)

@@ -22,21 +22,26 @@
 #define STEPS_DEFAULT 3000u
 #define RECENT 12u // commands shown with a difference
 
+struct tally {
+    uint64_t kinds[COMMAND_KINDS];
+    uint64_t granted, repeats, mismatches; // acquires; the last two by idempotency key
+};
+
 struct history {
     uint64_t seed;
     struct maker maker;
     struct model *model;
     struct sm *first, *second;
     struct command_decoder *decoder;
-    uint64_t reaped_ns; // the last round of the reaper
-    uint64_t kinds[COMMAND_KINDS], granted;
+    uint64_t reaped_ns;  // the last round of the reaper
+    struct tally *tally; // of all histories
     struct buffer payload, rows[2], snapshots[2], complaint;
     struct buffer recent[RECENT];
 };
 
-static void history_init(struct history *h, uint64_t seed)
+static void history_init(struct history *h, uint64_t seed, struct tally *tally)
 {
-    *h = (struct history){.seed = seed};
+    *h = (struct history){.seed = seed, .tally = tally};
     h->model = model_new();
     h->first = sm_new(seed * 3 + 1);
     h->second = sm_new(seed * 5 + 7);
@@ -132,8 +137,11 @@ static bool apply(struct history *h, const struct command *c, const struct comma
     // The model last: what the command points to may be its own.
     struct model_reply reply;
     model_apply(h->model, decoded, &reply);
-    h->kinds[c->kind]++;
-    h->granted += c->kind == COMMAND_ACQUIRE && reply.reason == SM_OK;
+    struct tally *t = h->tally;
+    t->kinds[c->kind]++;
+    t->granted += c->kind == COMMAND_ACQUIRE && reply.reason == SM_OK && !reply.is_repeat;
+    t->repeats += reply.is_repeat;
+    t->mismatches += reply.reason == SM_KEY_MISMATCH;
     bool is_same = check_reply(&results[0], &reply, &h->complaint);
     if (!text_equal(buffer_as_text(&h->rows[0]), buffer_as_text(&h->rows[1])))
         is_same = complain(h, "the second state machine has another result row");
@@ -185,18 +193,15 @@ static uint64_t setting(const char *name, uint64_t otherwise)
     return value == NULL ? otherwise : strtoull(value, NULL, 10);
 }
 
-static bool play(uint64_t seed, uint64_t steps, uint64_t kinds[COMMAND_KINDS])
+static bool play(uint64_t seed, uint64_t steps, struct tally *tally)
 {
     struct history h;
-    history_init(&h, seed);
+    history_init(&h, seed, tally);
     bool is_same = true;
     for (uint64_t number = 0; number < steps && is_same; number++) {
         is_same = step(&h, number);
         if (!is_same) print_difference(&h, number);
     }
-    for (uint32_t i = 0; i < COMMAND_KINDS; i++)
-        kinds[i] += h.kinds[i];
-    kinds[0] += h.granted;
     history_release(&h);
     return is_same;
 }
@@ -208,15 +213,17 @@ static void test_histories(void **unused)
     uint64_t first = setting("BOSKOS_SEED", 1);
     uint64_t seeds = is_one ? 1 : setting("BOSKOS_SEEDS", SEEDS_DEFAULT);
     uint64_t steps = setting("BOSKOS_STEPS", STEPS_DEFAULT);
-    uint64_t kinds[COMMAND_KINDS] = {0};
+    struct tally tally = {0};
     uint64_t failed = 0;
     print_message("seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64 " steps each\n", first,
                   first + seeds - 1, steps);
     for (uint64_t seed = first; seed < first + seeds && failed == 0; seed++)
-        failed += !play(seed, steps, kinds);
+        failed += !play(seed, steps, &tally);
     for (uint32_t i = 1; i < COMMAND_KINDS; i++)
-        print_message("%s %" PRIu64 "\n", command_kind_name(i), kinds[i]);
-    print_message("acquires granted %" PRIu64 "\n", kinds[0]);
+        print_message("%s %" PRIu64 "\n", command_kind_name(i), tally.kinds[i]);
+    print_message("acquires granted %" PRIu64 ", repeated %" PRIu64 ", with a key in use %" PRIu64
+                  "\n",
+                  tally.granted, tally.repeats, tally.mismatches);
     assert_int_equal(failed, 0);
 }
 

@@ -220,7 +220,6 @@ static void test_reply_headers(void **state)
     assert_int_equal(strncmp(client_header(&r, "Content-Type"), "text/plain; charset=utf-8", 25),
                      0);
     client_reply_release(&r);
-
     client_string(fd, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     client_read(fd, false, &r);
     assert_null(client_header(&r, "Boskos-Seq"));
@@ -781,6 +780,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_deadline_of_reply, setup_short, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_head_method, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_reply_headers, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_idempotency_key, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_etag, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_bodies, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_pieces, fixture_setup, fixture_teardown),

@@ -26,10 +26,18 @@ static struct sm_result apply(struct sm *sm, struct command c, uint64_t time_ns)
 
 static struct sm_result acquire(struct sm *sm, const char *state, const char *id, uint64_t time_ns)
 {
-    struct command c = {
-        .kind = COMMAND_ACQUIRE,
-        .as.acquire = {TEXT("t"), text_from(state), TEXT("busy"), TEXT("ann"), text_from(id)}};
+    struct command c = {.kind = COMMAND_ACQUIRE,
+                        .as.acquire = {TEXT("t"), text_from(state), TEXT("busy"), TEXT("ann"),
+                                       text_from(id), TEXT_NONE}};
     return apply(sm, c, time_ns);
+}
+
+static struct sm_result acquire_by_key(struct sm *sm, const char *owner, const char *key)
+{
+    struct command c = {.kind = COMMAND_ACQUIRE,
+                        .as.acquire = {TEXT("t"), TEXT("free"), TEXT("busy"), text_from(owner),
+                                       TEXT_NONE, text_from(key)}};
+    return apply(sm, c, START_NS);
 }
 
 static struct sm_result release(struct sm *sm, const char *name, uint64_t time_ns)
@@ -207,6 +215,26 @@ static void test_snapshot_damaged(void **unused)
         acquire(sm, i < 12 ? "x" : "y", id, START_NS);
     }
     damage_snapshot(sm);
+    sm = sm_with_static();
+    acquire_by_key(sm, "ann", "k");
+    acquire_by_key(sm, "ann", "j");
+    damage_snapshot(sm);
+}
+
+// What would fit into the form without keys is written in that one only.
+static void test_snapshot_without_keys(void **unused)
+{
+    (void)unused;
+    struct sm *sm = sm_with_static(), *none = NULL;
+    struct buffer bytes;
+    buffer_init(&bytes);
+    assert_int_equal(sm_snapshot_write(sm, append, &bytes), 0);
+    bytes.data[1] = bytes.data[2] = 2; // the form, the semantics
+    assert_int_equal(sm_snapshot_read(buffer_as_text(&bytes), 1, &none), BOSKOS_E_CORRUPT);
+    buffer_char(&bytes, '\x90');
+    assert_int_equal(sm_snapshot_read(buffer_as_text(&bytes), 1, &none), BOSKOS_E_CORRUPT);
+    buffer_release(&bytes);
+    sm_free(sm);
 }
 
 static void test_snapshot_too_new(void **unused)
@@ -217,9 +245,10 @@ static void test_snapshot_too_new(void **unused)
     buffer_init(&bytes);
     assert_int_equal(sm_snapshot_write(sm, append, &bytes), 0);
     for (size_t at = 1; at <= 2; at++) { // the form, the semantics
-        bytes.data[at]++;
+        char kept = bytes.data[at];
+        bytes.data[at] = (char)(SM_SEMANTICS + 1);
         assert_int_equal(sm_snapshot_read(buffer_as_text(&bytes), 1, &none), BOSKOS_E_TOO_NEW);
-        bytes.data[at]--;
+        bytes.data[at] = kept;
     }
     buffer_release(&bytes);
     sm_free(sm);
@@ -389,14 +418,23 @@ static void test_made_names(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order_random),        cmocka_unit_test(test_order_first_in_first_out),
-        cmocka_unit_test(test_commands_round_trip), cmocka_unit_test(test_commands_numbers),
-        cmocka_unit_test(test_commands_refused),    cmocka_unit_test(test_commands_damaged),
-        cmocka_unit_test(test_snapshot_of_nothing), cmocka_unit_test(test_snapshot_stops),
-        cmocka_unit_test(test_snapshot_damaged),    cmocka_unit_test(test_snapshot_too_new),
-        cmocka_unit_test(test_queue_full),          cmocka_unit_test(test_queues_full),
-        cmocka_unit_test(test_userdata_too_large),  cmocka_unit_test(test_lifespans_do_not_wrap),
-        cmocka_unit_test(test_many_sleeps),         cmocka_unit_test(test_made_names),
+        cmocka_unit_test(test_order_random),
+        cmocka_unit_test(test_order_first_in_first_out),
+        cmocka_unit_test(test_commands_round_trip),
+        cmocka_unit_test(test_commands_numbers),
+        cmocka_unit_test(test_commands_refused),
+        cmocka_unit_test(test_commands_damaged),
+        cmocka_unit_test(test_snapshot_of_nothing),
+        cmocka_unit_test(test_snapshot_stops),
+        cmocka_unit_test(test_snapshot_damaged),
+        cmocka_unit_test(test_snapshot_without_keys),
+        cmocka_unit_test(test_snapshot_too_new),
+        cmocka_unit_test(test_queue_full),
+        cmocka_unit_test(test_queues_full),
+        cmocka_unit_test(test_userdata_too_large),
+        cmocka_unit_test(test_lifespans_do_not_wrap),
+        cmocka_unit_test(test_many_sleeps),
+        cmocka_unit_test(test_made_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

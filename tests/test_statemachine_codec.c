@@ -33,9 +33,11 @@ static const struct sm_entry entries[] = {
 
 static const struct command commands[] = {
     {.kind = COMMAND_ACQUIRE,
-     .as.acquire = {TEXT("t"), TEXT("free"), TEXT("busy"), TEXT("ann"), TEXT("id")}},
+     .as.acquire = {TEXT("t"), TEXT("free"), TEXT("busy"), TEXT("ann"), TEXT("id"), TEXT_NONE}},
     {.kind = COMMAND_ACQUIRE,
-     .as.acquire = {TEXT("t"), TEXT("free"), TEXT("busy"), TEXT("ann"), TEXT("")}},
+     .as.acquire = {TEXT("t"), TEXT("free"), TEXT("busy"), TEXT("ann"), TEXT(""), TEXT_NONE}},
+    {.kind = COMMAND_ACQUIRE,
+     .as.acquire = {TEXT("t"), TEXT("free"), TEXT("busy"), TEXT("ann"), TEXT(""), TEXT("k")}},
     {.kind = COMMAND_ACQUIREBYSTATE,
      .as.acquirebystate = {TEXT("free"), TEXT("busy"), TEXT("ann"), TEXT("a,,b")}},
     {.kind = COMMAND_RELEASE, .as.release = {TEXT("n"), TEXT("free"), TEXT("ann")}},
@@ -196,6 +198,8 @@ static const struct {
                          "1")},
     {COMMAND_CLOCK, TEXT("\x92\x01\x01")}, // wrong counts
     {COMMAND_CLOCK, TEXT("\x90")},
+    // An empty key, which is written as none is.
+    {COMMAND_ACQUIRE, TEXT("\x96\xa1t\xa1s\xa1o\xa1h\xa0\xa0")},
     {COMMAND_RELEASE, TEXT("\x93\xd9\x01"
                            "a\xa1"
                            "b\xa1"
@@ -263,6 +267,7 @@ void test_commands_refused(void **unused)
         if (decodes(d, refused[i].kind, refused[i].bytes)) fail_msg("row %zu was taken", i);
     }
     // The same without the faults.
+    assert_true(decodes(d, COMMAND_ACQUIRE, TEXT("\x96\xa1t\xa1s\xa1o\xa1h\xa0\xa1k")));
     assert_true(decodes(d, COMMAND_CLOCK, TEXT("\x91\x7f")));
     assert_true(decodes(d, COMMAND_RELEASE,
                         TEXT("\x93\xa1"

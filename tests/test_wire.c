@@ -237,6 +237,53 @@ static void test_limits(void **state)
 }
 
 // A request that is cleared keeps its memory, and gives back what was uncommonly large.
+static void test_idempotency_key(void **state)
+{
+    (void)state;
+    static const char acquire[] = "/acquire?type=t&state=s&dest=d&owner=o&request_id=1";
+    char long_key[SM_KEY_BYTES_MAX + 1];
+    memset(long_key, 'k', sizeof(long_key));
+    const struct {
+        struct text key;
+        const char *body; // NULL: it is taken
+    } rows[] = {
+        {TEXT_NONE, NULL},
+        {TEXT(""), NULL},
+        {TEXT("k"), NULL},
+        {TEXT("\"8e03978e-40d5\", b; c=\xC3\xA9 "), NULL},
+        {text_of(long_key, SM_KEY_BYTES_MAX), NULL},
+        {text_of(long_key, SM_KEY_BYTES_MAX + 1),
+         "Bad request: Idempotency-Key is longer than 255 bytes.\n"},
+        {TEXT("\xC3"), "Bad request: Idempotency-Key is not valid UTF-8.\n"},
+        {TEXT("a\tb"), "Bad request: Idempotency-Key holds a control character.\n"},
+        {TEXT("\x7f"), "Bad request: Idempotency-Key holds a control character.\n"},
+        {TEXT("a\0"), "Bad request: Idempotency-Key holds a control character.\n"},
+    };
+    struct exchange x;
+    exchange_init(&x);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        ask(&x, "POST", acquire, TEXT_NONE);
+        assert_false(x.is_answered);
+        x.is_answered = wire_idempotency_key(&x.request, rows[i].key, &x.reply, &x.out) != 0;
+        if (rows[i].body != NULL) {
+            expect_error(&x, 400, rows[i].body);
+            continue;
+        }
+        assert_false(x.is_answered);
+        assert_true(x.request.is_command);
+        expect_text(x.request.command.as.acquire.key, rows[i].key);
+        expect_text(x.request.command.as.acquire.request_id, TEXT("1"));
+    }
+    // What is left of one request is not in the next, and other calls pass over it.
+    ask(&x, "POST", acquire, TEXT_NONE);
+    expect_text(x.request.command.as.acquire.key, TEXT(""));
+    ask(&x, "POST", "/release?name=n&dest=d&owner=o", TEXT_NONE);
+    assert_int_equal(wire_idempotency_key(&x.request, TEXT("\xFF"), &x.reply, &x.out), 0);
+    assert_true(x.request.is_command);
+    expect_text(x.request.command.as.release.owner, TEXT("o"));
+    exchange_release(&x);
+}
+
 static void test_memory(void **state)
 {
     (void)state;
@@ -527,6 +574,10 @@ static void test_results(void **state)
     expect_result(&x, acquire, &r, 503,
                   TEXT("Acquire failed: the queues together are full (1000000 requests), try "
                        "again later.\n"));
+    r.reason = SM_KEY_MISMATCH;
+    expect_result(&x, acquire, &r, 409,
+                  TEXT("Acquire failed: the Idempotency-Key of o belongs to a lease that was "
+                       "acquired with other parameters\n"));
     r.reason = SM_USERDATA_TOO_LARGE;
     expect_result(&x, update, &r, 413,
                   TEXT("Update failed: n - s (o): the userdata would be larger than 1 MiB "
@@ -647,14 +698,15 @@ static void test_v1_filters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_targets),      cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_commands),     cmocka_unit_test(test_refused_parameters),
-        cmocka_unit_test(test_limits),       cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_bodies),       cmocka_unit_test(test_refused_bodies),
-        cmocka_unit_test(test_large_bodies), cmocka_unit_test(test_go_quote),
-        cmocka_unit_test(test_json_string),  cmocka_unit_test(test_resource),
-        cmocka_unit_test(test_results),      cmocka_unit_test(test_refusal),
-        cmocka_unit_test(test_v1_requests),  cmocka_unit_test(test_v1_filters),
+        cmocka_unit_test(test_targets),        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_commands),       cmocka_unit_test(test_refused_parameters),
+        cmocka_unit_test(test_limits),         cmocka_unit_test(test_idempotency_key),
+        cmocka_unit_test(test_memory),         cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_refused_bodies), cmocka_unit_test(test_large_bodies),
+        cmocka_unit_test(test_go_quote),       cmocka_unit_test(test_json_string),
+        cmocka_unit_test(test_resource),       cmocka_unit_test(test_results),
+        cmocka_unit_test(test_refusal),        cmocka_unit_test(test_v1_requests),
+        cmocka_unit_test(test_v1_filters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,6 +115,11 @@ static void append_acquire_refusal(const struct command_acquire *c, const struct
         buffer_format(out, "the queues together are full (%u requests), try again later.",
                       SM_QUEUE_ENTRIES_TOTAL_MAX);
         return;
+    case SM_KEY_MISMATCH:
+        buffer_string(out, "the Idempotency-Key of ");
+        buffer_text(out, c->owner);
+        buffer_string(out, " belongs to a lease that was acquired with other parameters");
+        return;
     case SM_OK:
     case SM_NO_SUCH_RESOURCE:
     case SM_OWNER_MISMATCH:
@@ -160,7 +165,8 @@ static void append_named_refusal(const char *failed, struct text name, struct te
     case SM_NO_AVAILABLE:
     case SM_NO_SUCH_TYPE:
     case SM_QUEUE_FULL:
-    case SM_QUEUES_FULL: break;
+    case SM_QUEUES_FULL:
+    case SM_KEY_MISMATCH: break;
     }
     ASSERT(false); // no reason of a release or an update
 }

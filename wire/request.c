@@ -256,7 +256,7 @@ static void fill_in(struct wire_request *r, const struct text *v)
     switch (r->call) {
     case WIRE_ACQUIRE:
         c->kind = COMMAND_ACQUIRE;
-        c->as.acquire = (struct command_acquire){v[0], v[1], v[2], v[3], v[4]};
+        c->as.acquire = (struct command_acquire){v[0], v[1], v[2], v[3], v[4], TEXT_NONE};
         return;
     case WIRE_ACQUIREBYSTATE:
         c->kind = COMMAND_ACQUIREBYSTATE;
@@ -442,4 +442,23 @@ int wire_parse(struct wire_request *r, struct text method, struct text path, str
     }
     if (call_is_v1(r->call)) return parse_v1(r, method, path, query, a);
     return parse_call(r, method, query, body, a);
+}
+
+int wire_idempotency_key(struct wire_request *r, struct text key, struct wire_reply *ret_reply,
+                         struct buffer *out)
+{
+    static const char name[] = "Idempotency-Key";
+    struct answer a = {ret_reply, out};
+    if (r->call != WIRE_ACQUIRE) return 0;
+    int err = check_text(r->call, name, key, SM_KEY_BYTES_MAX, a);
+    for (uint32_t i = 0; i < key.size && err == 0; i++) {
+        unsigned char c = (unsigned char)key.data[i];
+        if (c < 0x20 || c == 0x7f)
+            err = refuse_param(r->call, name, a, "holds a control character");
+    }
+    if (err == 0)
+        r->command.as.acquire.key = key;
+    else
+        r->is_command = false;
+    return err;
 }

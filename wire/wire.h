@@ -86,6 +86,12 @@ void wire_request_release(struct wire_request *r);
 int wire_parse(struct wire_request *r, struct text method, struct text path, struct text query,
                struct text body, struct wire_reply *ret_reply, struct buffer *out);
 
+// Puts the request's Idempotency-Key header, which is borrowed as long as the command is used, into
+// a parsed acquire; other calls pass over it, and an empty one is none. Returns as wire_parse does:
+// 1 when the key is refused.
+int wire_idempotency_key(struct wire_request *r, struct text key, struct wire_reply *ret_reply,
+                         struct buffer *out);
+
 // The reply to a command that was applied. `r->command` must be the command of `result`.
 void wire_result(const struct command *c, const struct sm_result *result,
                  struct wire_reply *ret_reply, struct buffer *out);

@@ -71,6 +71,16 @@ static void entry_release(struct queue_entry *e)
     model_text_free(e->request_id);
 }
 
+static void keyed_release(struct keyed_acquire *k)
+{
+    model_text_free(k->owner);
+    model_text_free(k->key);
+    model_text_free(k->type);
+    model_text_free(k->state);
+    model_text_free(k->dest);
+    model_text_free(k->name);
+}
+
 static void forget_made(struct model *m)
 {
     for (uint32_t i = 0; i < m->made_count; i++)
@@ -94,8 +104,11 @@ void model_free(struct model *m)
         model_resource_release(&m->resources[i]);
     for (uint32_t i = 0; i < m->entries_count; i++)
         entry_release(&m->entries[i]);
+    for (uint32_t i = 0; i < m->keyed_count; i++)
+        keyed_release(&m->keyed[i]);
     model_config_release(m);
     forget_made(m);
+    free(m->keyed);
     free(m->resources);
     free(m->entries);
     free(m->gaps);
@@ -252,6 +265,63 @@ static enum sm_reason take_place(struct model *m, const struct command_acquire *
     return SM_OK;
 }
 
+// ---- idempotency keys -------------------------------------------------------
+
+bool model_keyed_acquire(const struct model *m, uint64_t number, struct command_acquire *ret_c)
+{
+    if (number >= m->keyed_count) return false;
+    const struct keyed_acquire *k = &m->keyed[number];
+    *ret_c = (struct command_acquire){
+        .type = k->type, .state = k->state, .dest = k->dest, .owner = k->owner, .key = k->key};
+    return true;
+}
+
+static void keep_acquire(struct model *m, const struct command_acquire *c, struct text name)
+{
+    if (c->key.size == 0) return;
+    m->keyed = model_grow(m->keyed, m->keyed_count, sizeof(*m->keyed));
+    m->keyed[m->keyed_count++] = (struct keyed_acquire){.owner = model_text(c->owner),
+                                                        .key = model_text(c->key),
+                                                        .type = model_text(c->type),
+                                                        .state = model_text(c->state),
+                                                        .dest = model_text(c->dest),
+                                                        .name = model_text(name)};
+}
+
+// A key goes when its owner has the resource no more, whatever the command was. No command both
+// takes a lease away and gives it back.
+static void forget_ended(struct model *m)
+{
+    for (uint32_t i = 0; i < m->keyed_count;) {
+        const struct sm_resource *r = model_find(m, m->keyed[i].name);
+        if (r != NULL && text_equal(r->owner, m->keyed[i].owner)) {
+            i++;
+            continue;
+        }
+        keyed_release(&m->keyed[i]);
+        m->keyed[i] = m->keyed[--m->keyed_count];
+    }
+}
+
+// True when the owner has a lease under that key: then the command is answered.
+static bool answer_repeat(struct model *m, const struct command_acquire *c,
+                          struct model_reply *reply)
+{
+    for (uint32_t i = 0; i < m->keyed_count && c->key.size > 0; i++) {
+        const struct keyed_acquire *k = &m->keyed[i];
+        if (!text_equal(k->owner, c->owner) || !text_equal(k->key, c->key)) continue;
+        if (text_equal(k->type, c->type) && text_equal(k->state, c->state) &&
+            text_equal(k->dest, c->dest)) {
+            reply_with(reply, model_find(m, k->name));
+            reply->is_repeat = true;
+        } else {
+            reply->reason = SM_KEY_MISMATCH;
+        }
+        return true;
+    }
+    return false;
+}
+
 // ---- the calls --------------------------------------------------------------
 
 static int compare_age(const void *a, const void *b)
@@ -265,6 +335,7 @@ static int compare_age(const void *a, const void *b)
 static void apply_acquire(struct model *m, const struct command_acquire *c,
                           struct model_reply *reply)
 {
+    if (answer_repeat(m, c, reply)) return;
     struct place place = {0};
     reply->reason = take_place(m, c, &place);
     if (reply->reason != SM_OK) return;
@@ -283,6 +354,7 @@ static void apply_acquire(struct model *m, const struct command_acquire *c,
         struct sm_resource *r = available[place.ahead];
         change(m, r, c->owner, c->dest);
         reply_with(reply, r);
+        keep_acquire(m, c, r->name);
         if (c->request_id.size > 0) {
             reply->waited_ns = m->now_ns - m->entries[place.index].first_poll_ns;
             delete_entry(m, place.index);
@@ -545,5 +617,6 @@ void model_apply(struct model *m, const struct command *c, struct model_reply *r
     case COMMAND_REPAIRED: apply_grace(m, before_ns, c->as.repaired.downtime_ns); break;
     }
     model_upkeep(m);
+    forget_ended(m);
     *ret_reply = reply;
 }

@@ -30,6 +30,7 @@ struct model_reply {
     uint32_t reset_count;
     struct text current_owner; // with SM_OWNER_MISMATCH
     struct text current_state; // with SM_STATE_MISMATCH
+    bool is_repeat;            // acquire: told again what an earlier one got
     uint64_t waited_ns;        // acquire granted: since the first poll of a queued request
 };
 
@@ -42,6 +43,10 @@ void model_apply(struct model *m, const struct command *c, struct model_reply *r
 // All resources, sorted by name. Borrowed until the next model_apply.
 void model_resources(const struct model *m, const struct sm_resource **ret_resources,
                      uint32_t *ret_count);
+
+// The acquire that a lease with an idempotency key came from, without its request id; they are
+// numbered from 0. False when there are not so many. Borrowed until the next model_apply.
+bool model_keyed_acquire(const struct model *m, uint64_t number, struct command_acquire *ret_c);
 
 // Appends the state as one line each, texts in quotes with `"`, `\` and control bytes escaped:
 //

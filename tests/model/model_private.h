@@ -15,6 +15,11 @@ struct queue_entry {
     uint64_t first_poll_ns, deadline_ns;
 };
 
+// What an acquire with an idempotency key asked for, and which resource it got.
+struct keyed_acquire {
+    struct text owner, key, type, state, dest, name;
+};
+
 // What an entry of the config says of the built-in reaper; of several for a type the last counts.
 struct reaper_rule {
     struct text type;
@@ -51,6 +56,8 @@ struct model {
     uint32_t cycles_count;
     struct queue_entry *entries; // of all queues, in the order they came
     uint32_t entries_count;
+    struct keyed_acquire *keyed; // whose leases last
+    uint32_t keyed_count;
 
     int64_t request_ttl_ns;
     bool was_started;

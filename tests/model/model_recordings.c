@@ -225,8 +225,8 @@ static bool read_command(const struct player *p, const char *path, struct comman
     struct text name = parameter(p, "name");
     if (strcmp(path, "/acquire") == 0) {
         c->kind = COMMAND_ACQUIRE;
-        c->as.acquire =
-            (struct command_acquire){type, state, dest, owner, parameter(p, "request_id")};
+        c->as.acquire = (struct command_acquire){
+            type, state, dest, owner, parameter(p, "request_id"), TEXT_NONE};
     } else if (strcmp(path, "/acquirebystate") == 0) {
         c->kind = COMMAND_ACQUIREBYSTATE;
         c->as.acquirebystate =
@@ -315,7 +315,8 @@ static void refusal_text(enum command_kind kind, const struct model_reply *reply
     case SM_OK:
     case SM_QUEUE_FULL:
     case SM_QUEUES_FULL:
-    case SM_USERDATA_TOO_LARGE: break;
+    case SM_USERDATA_TOO_LARGE:
+    case SM_KEY_MISMATCH: break;
     case SM_NO_AVAILABLE: buffer_string(out, "no available resource"); break;
     case SM_NO_SUCH_TYPE: buffer_string(out, "does not exist\n"); break;
     case SM_NO_SUCH_RESOURCE:
@@ -338,7 +339,8 @@ static int64_t status_of(enum sm_reason reason)
     case SM_NO_SUCH_TYPE:
     case SM_NO_SUCH_RESOURCE: return 404;
     case SM_OWNER_MISMATCH: return 401;
-    case SM_STATE_MISMATCH: return 409;
+    case SM_STATE_MISMATCH:
+    case SM_KEY_MISMATCH: return 409;
     case SM_QUEUE_FULL:
     case SM_QUEUES_FULL: return 503;
     case SM_USERDATA_TOO_LARGE: return 413;

@@ -74,8 +74,8 @@ static enum sm_reason apply(struct fixture *f, uint64_t at_s, struct command c)
 static struct command acquire(const char *state, const char *owner, const char *request_id)
 {
     struct command c = {.kind = COMMAND_ACQUIRE};
-    c.as.acquire = (struct command_acquire){TEXT("t"), text_from(state), TEXT("busy"),
-                                            text_from(owner), text_from(request_id)};
+    c.as.acquire = (struct command_acquire){TEXT("t"),        text_from(state),      TEXT("busy"),
+                                            text_from(owner), text_from(request_id), TEXT_NONE};
     return c;
 }
 
