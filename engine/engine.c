@@ -165,6 +165,12 @@ static void journal_damaged(void *context, const char *why)
     e->options.fatal(e->options.context, 4, why);
 }
 
+static void journal_noticed(void *context, const char *what)
+{
+    const struct engine *e = context;
+    log_event(e->options.log, LOG_ERROR, what);
+}
+
 static int open_journal(struct engine *e, struct engine_recovery *ret,
                         struct journal_problem *problem)
 {
@@ -173,6 +179,7 @@ static int open_journal(struct engine *e, struct engine_recovery *ret,
                                       .step_bytes = e->options.step_bytes,
                                       .lock_wait_ms = LOCK_WAIT_MS,
                                       .damaged = journal_damaged,
+                                      .noticed = journal_noticed,
                                       .context = e};
     int err = journal_open(&options, &e->journal, problem);
     if (err == BOSKOS_E_READ_ONLY || err == BOSKOS_E_IO) advise_folder(problem);

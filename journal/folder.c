@@ -176,7 +176,7 @@ static int leftover_remove(const char *fresh, struct journal_problem *problem)
 static int journal_make(const char *dir, const char *fresh, const char *path, int *ret_lock_fd,
                         struct journal_problem *problem)
 {
-    int lock_fd = -1;
+    int lock_fd = -1, witness_fd = -1;
     int err = 0;
     int rc = folder_make(fresh);
     if (rc == EEXIST) {
@@ -191,7 +191,7 @@ static int journal_make(const char *dir, const char *fresh, const char *path, in
     err = journal_environment_make(fresh, problem);
     if (err != 0) goto out;
 
-    rc = journal_folder_sync(fresh);
+    rc = witness_make(fresh, &(struct witness){0}, &witness_fd); // flushes the folder, too
     if (rc == 0 && rename(fresh, path) != 0) rc = errno;
     if (rc == 0) rc = journal_folder_sync(dir);
     if (rc != 0) {
@@ -201,6 +201,7 @@ static int journal_make(const char *dir, const char *fresh, const char *path, in
     *ret_lock_fd = lock_fd;
     lock_fd = -1;
 out:
+    if (witness_fd >= 0) (void)close(witness_fd);
     if (lock_fd >= 0) (void)close(lock_fd);
     return err;
 }

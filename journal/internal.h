@@ -16,6 +16,7 @@ struct journal {
     int lock_fd;
     uint64_t map_bytes, step_bytes, page_bytes;
     void (*damaged)(void *context, const char *why);
+    void (*noticed)(void *context, const char *what);
     void *context;
     MDB_env *env;
     MDB_dbi log, results, meta;
@@ -24,6 +25,8 @@ struct journal {
     uint64_t last_time_ns;
     uint64_t allocated;   // up to here data.mdb has the disk's promise
     uint64_t trim_before; // records below this are being removed
+    int witness_fd;
+    bool witness_is_full; // it could not be written for want of space, and that was said
 };
 
 // ---- problem.c: errors and their texts --------------------------------------
@@ -74,6 +77,33 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
 // Removes up to `most` of the records that are to go, with their rows, in a transaction. 0 or an
 // MDB_ code; *ret_first is the first record that stays, once the transaction is committed.
 int journal_trim_some(struct journal *j, MDB_txn *txn, size_t most, uint64_t *ret_first);
+
+// ---- witness.c: the tail witness ----------------------------------------------
+
+#define WITNESS_NAME "WITNESS"
+#define WITNESS_BYTES 64
+
+// The last record that was acknowledged; all zeros before the first one.
+struct witness {
+    uint64_t seq, time_ns;
+    struct hash128 chain;
+};
+
+// Makes the file whole and flushed, so that later writes need no space. 0 or an errno. The
+// descriptor is returned also when there was no space (ENOSPC and the like): then it may be written
+// later.
+int witness_make(const char *folder, const struct witness *w, int *ret_fd);
+
+// BOSKOS_E_NOT_FOUND, BOSKOS_E_CORRUPT: itself missing or damaged; BOSKOS_E_TOO_NEW.
+int witness_read(const char *folder, struct witness *ret_witness, struct journal_problem *problem);
+
+// Holds the log of `j` against its witness and keeps that open to be written. BOSKOS_E_CORRUPT when
+// the log has lost what was acknowledged. One that is missing or damaged is noticed and made anew.
+int witness_open(struct journal *j, struct journal_problem *problem);
+
+// Says that the last record of `j` was acknowledged. Not flushed: it costs no waiting, and one that
+// is behind its log is a good one. Want of space is noticed once and is no error.
+int witness_write(struct journal *j, struct journal_problem *problem);
 
 // ---- record.c: bytes (docs/FORMAT.md) ---------------------------------------
 

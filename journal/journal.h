@@ -8,7 +8,8 @@
 // snapshot at a time. Nothing here logs: a function that finds damage says what and where in a
 // struct journal_problem. LMDB memory never leaves this folder.
 //
-// On disk (docs/FORMAT.md has the bytes): DIR/journal/data.mdb, lock.mdb, LOCK, snapshot-SEQ.
+// On disk (docs/FORMAT.md has the bytes): DIR/journal/data.mdb, lock.mdb, LOCK, WITNESS,
+// snapshot-SEQ.
 #ifndef JOURNAL_JOURNAL_H
 #define JOURNAL_JOURNAL_H
 
@@ -58,13 +59,16 @@ struct journal_options {
     // LMDB ends the process over pages whose form it does not expect. Before that it calls this
     // with one line that names the file; it must not return. NULL: LMDB's own abort().
     void (*damaged)(void *context, const char *why);
+    // What is no error but should be said loudly, as one line: a tail witness that is missing,
+    // damaged or cannot be written. From journal_open and journal_append. NULL: nobody hears it.
+    void (*noticed)(void *context, const char *what);
     void *context;
 };
 
 // Opens DIR/journal for appending, or makes it (DIR/journal.new, fsync, rename, fsync of DIR),
 // folder 0700, files 0600. DIR itself is made when its parent is there. Takes the lock exclusively
-// (OFD lock on DIR/journal/LOCK). Checks the format version and that the last record follows from
-// the one before.
+// (OFD lock on DIR/journal/LOCK). Checks the format version, that the last record follows from
+// the one before, and that the log has not lost what the tail witness says was acknowledged.
 //
 // BOSKOS_E_LOCKED: another daemon has it, at once; or a reader kept it beyond lock_wait_ms.
 // BOSKOS_E_READ_ONLY, BOSKOS_E_TOO_NEW, BOSKOS_E_CORRUPT, BOSKOS_E_NOSPACE, BOSKOS_E_NOMEM (the
@@ -92,7 +96,8 @@ uint64_t journal_last_time_ns(const struct journal *j);
 // replaced. The payloads are borrowed until return; each record's `chain` is filled in. Both counts
 // may be 0: then only what is to be trimmed is removed. On success every record survives power
 // loss. On BOSKOS_E_NOSPACE (disk or map full) nothing was written and the journal is as before.
-// Any other error leaves the file in an unknown state: end the process, recovery will decide.
+// Any other error leaves the file in an unknown state (the records may be durable): end the
+// process, recovery will decide.
 int journal_append(struct journal *j, struct record *records, size_t count,
                    const struct journal_row *rows, size_t rows_count,
                    struct journal_problem *problem);

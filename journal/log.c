@@ -102,7 +102,9 @@ int journal_open(const struct journal_options *options, struct journal **ret_jou
         goto out;
     }
     j->lock_fd = -1;
+    j->witness_fd = -1;
     j->damaged = options->damaged;
+    j->noticed = options->noticed;
     j->context = options->context;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t wanted = options->map_bytes != 0 ? options->map_bytes : JOURNAL_MAP_BYTES_DEFAULT;
@@ -114,6 +116,8 @@ int journal_open(const struct journal_options *options, struct journal **ret_jou
     err = journal_environment_open(j, problem);
     if (err != 0) goto out;
     err = ends_find(j, problem);
+    if (err != 0) goto out;
+    err = witness_open(j, problem);
     if (err != 0) goto out;
 
     *ret_journal = j;
@@ -127,6 +131,7 @@ void journal_close(struct journal *j)
 {
     if (j == NULL) return;
     if (j->env != NULL) mdb_env_close(j->env);
+    if (j->witness_fd >= 0) (void)close(j->witness_fd);
     if (j->lock_fd >= 0) (void)close(j->lock_fd);
     free(j->path);
     free(j);
@@ -239,13 +244,12 @@ int journal_append(struct journal *j, struct record *records, size_t count,
         if (err == BOSKOS_E_NOSPACE && !is_as_before(j)) return BOSKOS_E_IO;
         return err;
     }
-    if (count > 0) {
-        j->last_chain = records[count - 1].chain;
-        j->last_time_ns = records[count - 1].time_ns;
-        atomic_store_explicit(&j->end, records[count - 1].seq + 1, memory_order_release);
-    }
     atomic_store_explicit(&j->first, first, memory_order_release);
-    return 0;
+    if (count == 0) return 0;
+    j->last_chain = records[count - 1].chain;
+    j->last_time_ns = records[count - 1].time_ns;
+    atomic_store_explicit(&j->end, records[count - 1].seq + 1, memory_order_release);
+    return witness_write(j, problem);
 }
 
 // ---- readers ----------------------------------------------------------------

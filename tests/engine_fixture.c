@@ -188,7 +188,8 @@ void data_copy(const char *from, const char *to)
     DIR *dir = opendir(source);
     assert_non_null(dir);
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (strncmp(entry->d_name, "snapshot-", 9) != 0) continue;
+        bool is_witness = strcmp(entry->d_name, "WITNESS") == 0;
+        if (strncmp(entry->d_name, "snapshot-", 9) != 0 && !is_witness) continue;
         if (strstr(entry->d_name, ".tmp") != NULL) continue;
         snprintf(source, sizeof(source), "%s/journal/%s", from, entry->d_name);
         snprintf(target, sizeof(target), "%s/journal/%s", to, entry->d_name);

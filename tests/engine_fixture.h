@@ -163,7 +163,8 @@ void row_put(const char *data_dir, uint64_t seq, const char *row, size_t size);
 uint64_t *snapshots_of(const char *data_dir, size_t *ret_count);
 void snapshot_path_of(const char *data_dir, uint64_t seq, char ret_path[FILE_BYTES]);
 
-// Copies what a killed engine would leave: snapshots first, so that none is newer than the log.
+// Copies what a killed engine would leave: snapshots and witness first, so that none is newer than
+// the log.
 void data_copy(const char *from, const char *to);
 
 #endif

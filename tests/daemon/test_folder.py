@@ -256,6 +256,42 @@ class Damage(boskosd.DaemonTest):
             self.check_damage(d, last, "lost")
         self.assertEqual(d.snapshots(), [last], "the snapshot that proves the loss was expected to stay")
 
+    def test_log_behind_its_witness(self):
+        """No snapshot proves the loss; the tail witness does."""
+        d = self.daemon().start()
+        d.acquire()
+        self.assertEqual(d.kill(), -9)
+        data = os.path.join(d.journal, "data.mdb")
+        shutil.copy(data, data + ".old")
+        d.start()
+        for _ in range(3):
+            d.acquire()
+        last = d.seq()
+        self.assertEqual(d.kill(), -9)
+        shutil.copy(data, data + ".new")
+        shutil.copy(data + ".old", data)
+        for _ in range(2):
+            self.check_damage(d, last, "WITNESS", "lost", "record 3")
+        os.rename(data + ".new", data)
+        d.start()
+        self.assertEqual(d.seq(), last + 1)
+
+    def test_witness(self):
+        d = self.daemon().start()
+        witness = os.path.join(d.journal, "WITNESS")
+        self.assertEqual(d.kill(), -9)
+        for what, change in (("damaged", lambda: flip_byte(witness, 20)), ("damaged", lambda: os.truncate(witness, 10)),
+                             ("missing", lambda: os.unlink(witness))):
+            change()
+            d.start()
+            lines = [line for line in d.log_lines() if "WITNESS" in line]
+            self.assertEqual(len(lines), 1, f"one loud line was expected:\n{d.log()}")
+            self.assertIn(what, lines[0])
+            self.assertIn("ERROR", lines[0])
+            self.assertEqual(d.kill(), -9)
+        d.start()
+        self.assertNotIn("WITNESS", d.log())
+
     def test_cut_log(self):
         """A file that lost its end: never served as a shorter log."""
         d, resources = self.worked(2)
