@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/fault.h"
+#include "daemon/maintain.h"
 #include "daemon/options.h"
 
 #include "base/banned.h"
@@ -177,14 +178,15 @@ int main(int argc, char **argv)
     case OPTIONS_VERSION: puts("boskosd " BOSKOSD_VERSION); return 0;
     case OPTIONS_WRONG: fprintf(stderr, "boskosd: %s\n", d.why); return 2;
     }
-    if (access(d.options.config_path, R_OK) != 0) {
-        fprintf(stderr, "boskosd: --config: %s: %s\n", d.options.config_path, strerror(errno));
-        return 2;
-    }
     d.log = (struct log){.fd = STDERR_FILENO,
                          .level = d.options.log_level,
                          .format = d.options.log_format,
                          .clock = clock_system()};
     if (!d.options.in_memory) fault_watch(&d.log, d.options.data_dir);
+    if (d.options.compact) return maintain(&d.options, &d.log);
+    if (access(d.options.config_path, R_OK) != 0) {
+        fprintf(stderr, "boskosd: --config: %s: %s\n", d.options.config_path, strerror(errno));
+        return 2;
+    }
     return run(&d);
 }

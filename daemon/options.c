@@ -18,6 +18,7 @@
 
 enum flag {
     FLAG_ADDRESS = 256,
+    FLAG_COMPACT,
     FLAG_CONFIG,
     FLAG_DATA_DIR,
     FLAG_HEALTH_PORT,
@@ -40,6 +41,7 @@ enum flag {
 
 static const struct option flags[] = {
     {"address", required_argument, NULL, FLAG_ADDRESS},
+    {"compact", optional_argument, NULL, FLAG_COMPACT},
     {"config", required_argument, NULL, FLAG_CONFIG},
     {"data-dir", required_argument, NULL, FLAG_DATA_DIR},
     {"health-port", required_argument, NULL, FLAG_HEALTH_PORT},
@@ -220,6 +222,7 @@ static bool read_flag(struct reader *r, enum flag flag, const char *name, const 
     bool ignored;
     switch (flag) {
     case FLAG_ADDRESS: o->address = value; return true;
+    case FLAG_COMPACT: return read_bool(r, name, value, &o->compact);
     case FLAG_CONFIG: o->config_path = value; return true;
     case FLAG_DATA_DIR: o->data_dir = value; return true;
     case FLAG_HEALTH_PORT: return read_port(r, name, value, &o->health);
@@ -259,6 +262,8 @@ static bool is_whole(const char *text, const struct option *flag)
 static bool check(struct reader *r)
 {
     const struct options *o = r->options;
+    if (o->in_memory && o->compact)
+        return wrong(r, "--compact: there is nothing to compact with --in_memory");
     if (o->in_memory) return true;
     return o->data_dir[0] != '\0' ||
            wrong(r, "--data-dir: it is empty; name a folder, or keep nothing with --in_memory");

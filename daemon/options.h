@@ -14,6 +14,7 @@ struct options {
     const char *config_path;
     const char *data_dir;
     bool in_memory, strict_config;
+    bool compact; // in place of serving
     int64_t request_ttl_ns;
     uint64_t snapshot_every;
     uint64_t retain_ns, retain_bytes;

@@ -15,14 +15,14 @@
 
 // The one place with LMDB's flags: none that trades durability for speed. NOTLS ties a reader's
 // slot to its transaction, so that a cursor keeps its slot and may move between threads.
-static int lmdb_open(const char *path, uint64_t map_bytes, MDB_env **ret_env)
+static int lmdb_open(const char *path, unsigned flags, uint64_t map_bytes, MDB_env **ret_env)
 {
     MDB_env *env = NULL;
     int rc = mdb_env_create(&env);
     if (rc != 0) return rc;
     rc = mdb_env_set_maxdbs(env, TABLES);
     if (rc == 0) rc = mdb_env_set_mapsize(env, map_bytes);
-    if (rc == 0) rc = mdb_env_open(env, path, MDB_NOTLS, MODE);
+    if (rc == 0) rc = mdb_env_open(env, path, flags | MDB_NOTLS, MODE);
 
     // LMDB 0.9.24 opens data.mdb without O_CLOEXEC.
     int fd = -1;
@@ -81,7 +81,7 @@ int journal_environment_make(const char *path, struct journal_problem *problem)
     if (rc == 0) rc = file_make(path, "lock.mdb");
     if (rc != 0) goto out;
 
-    rc = lmdb_open(path, MAP_BYTES_NEW, &env);
+    rc = lmdb_open(path, 0, MAP_BYTES_NEW, &env);
     if (rc != 0) goto out;
     rc = mdb_txn_begin(env, NULL, 0, &txn);
     if (rc != 0) goto out;
@@ -163,23 +163,9 @@ static int tables_find(struct journal *j, struct journal_problem *problem)
     return err;
 }
 
-int journal_environment_open(struct journal *j, struct journal_problem *problem)
+// What is the same for every opened environment.
+static void environment_look(struct journal *j)
 {
-    int err = data_check(j->path, problem);
-    if (err != 0) return err;
-    int rc = file_make(j->path, "lock.mdb");
-    if (rc != 0) return journal_failed(problem, rc, j->path, "open lock.mdb for writing");
-
-    rc = lmdb_open(j->path, j->map_bytes, &j->env);
-    if (rc == ENOMEM) {
-        errno = rc;
-        return journal_problem(problem, BOSKOS_E_NOMEM, 0,
-                               "%s/data.mdb: cannot reserve %llu bytes of address space for its "
-                               "map; raise the limit (ulimit -v) or keep less of the log",
-                               j->path, (unsigned long long)j->map_bytes);
-    }
-    if (rc != 0) return journal_failed(problem, rc, j->path, "open data.mdb");
-
     if (j->damaged != NULL) { // both fail only without an environment
         (void)mdb_env_set_userctx(j->env, j);
         (void)mdb_env_set_assert(j->env, page_is_damaged);
@@ -190,6 +176,46 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
     if (mdb_env_info(j->env, &info) == 0) j->map_bytes = info.me_mapsize;
     MDB_stat stat;
     if (mdb_env_stat(j->env, &stat) == 0) j->page_bytes = stat.ms_psize;
+}
+
+int journal_environment_read(struct journal *j, const char *name, struct journal_problem *problem)
+{
+    char *path = journal_path(j->path, name);
+    if (path == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", j->path);
+    int err = 0;
+    int rc = lmdb_open(path, MDB_RDONLY | MDB_NOLOCK | MDB_NOSUBDIR, j->map_bytes, &j->env);
+    if (rc != 0) {
+        err = journal_failed(problem, rc, path, "read it");
+    } else {
+        environment_look(j);
+        err = tables_find(j, problem);
+    }
+    if (err != 0 && j->env != NULL) {
+        mdb_env_close(j->env);
+        j->env = NULL;
+    }
+    free(path);
+    return err;
+}
+
+int journal_environment_open(struct journal *j, struct journal_problem *problem)
+{
+    int err = data_check(j->path, problem);
+    if (err != 0) return err;
+    int rc = file_make(j->path, "lock.mdb");
+    if (rc != 0) return journal_failed(problem, rc, j->path, "open lock.mdb for writing");
+
+    rc = lmdb_open(j->path, 0, j->map_bytes, &j->env);
+    if (rc == ENOMEM) {
+        errno = rc;
+        return journal_problem(problem, BOSKOS_E_NOMEM, 0,
+                               "%s/data.mdb: cannot reserve %llu bytes of address space for its "
+                               "map; raise the limit (ulimit -v) or keep less of the log",
+                               j->path, (unsigned long long)j->map_bytes);
+    }
+    if (rc != 0) return journal_failed(problem, rc, j->path, "open data.mdb");
+
+    environment_look(j);
 
     // A killed reader's slot would keep pages from being used again for ever.
     int dead = 0;

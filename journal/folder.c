@@ -206,6 +206,27 @@ out:
     return err;
 }
 
+// Locks a journal that is there, and removes the copy that a compaction did not put in its place.
+static int journal_take(const char *path, uint32_t lock_wait_ms, int *ret_lock_fd,
+                        struct journal_problem *problem)
+{
+    int lock_fd = -1;
+    int err = folder_lock(path, lock_wait_ms, &lock_fd, problem);
+    if (err != 0) return err;
+    char *copy = journal_path(path, DATA_NEW_NAME);
+    int rc = copy == NULL ? ENOMEM : 0;
+    if (rc == 0 && unlink(copy) != 0 && errno != ENOENT) rc = errno;
+    if (rc == 0) {
+        *ret_lock_fd = lock_fd;
+        lock_fd = -1;
+    } else {
+        err = journal_failed(problem, rc, path, "remove what a compaction left");
+    }
+    if (lock_fd >= 0) (void)close(lock_fd);
+    free(copy);
+    return err;
+}
+
 int journal_folder_open(const struct journal_options *options, char **ret_path, int *ret_lock_fd,
                         struct journal_problem *problem)
 {
@@ -217,12 +238,17 @@ int journal_folder_open(const struct journal_options *options, char **ret_path, 
         (void)journal_problem(problem, err, 0, "%s: no memory", options->dir);
         goto out;
     }
+    struct stat status;
+    if (options->must_exist && stat(path, &status) != 0 && errno == ENOENT) {
+        err = journal_problem(problem, BOSKOS_E_NOT_FOUND, 0, "%s is not there; check --data-dir",
+                              path);
+        goto out;
+    }
     err = dir_make(options->dir, problem);
     if (err != 0) goto out;
 
-    struct stat status;
     if (stat(path, &status) == 0)
-        err = folder_lock(path, options->lock_wait_ms, ret_lock_fd, problem);
+        err = journal_take(path, options->lock_wait_ms, ret_lock_fd, problem);
     else if (errno == ENOENT)
         err = journal_make(options->dir, fresh, path, ret_lock_fd, problem);
     else

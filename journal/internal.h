@@ -47,8 +47,12 @@ char *journal_path(const char *folder, const char *name);
 
 // ---- folder.c: DIR, DIR/journal, the lock -----------------------------------
 
-// Makes DIR when its parent is there, DIR/journal when it is not there, and takes the lock
-// exclusively. Returned, caller frees the path and closes the descriptor.
+#define DATA_NAME "data.mdb"
+#define DATA_NEW_NAME "data.mdb.new" // a compacted copy that is not in its place yet
+
+// Makes DIR when its parent is there, DIR/journal when it is not there, takes the lock exclusively,
+// and removes what was left unfinished by whoever had it before. Returned, caller frees the path
+// and closes the descriptor.
 int journal_folder_open(const struct journal_options *options, char **ret_path, int *ret_lock_fd,
                         struct journal_problem *problem);
 
@@ -69,6 +73,15 @@ int journal_environment_make(const char *path, struct journal_problem *problem);
 // Fills in env and the tables of `j` from j->path and j->map_bytes, and checks the format. On an
 // error j->env is NULL.
 int journal_environment_open(struct journal *j, struct journal_problem *problem);
+
+// The same with a file of that name in j->path, only to read it: no lock of LMDB's is taken, and
+// nothing is written. Whoever writes it must be kept away.
+int journal_environment_read(struct journal *j, const char *name, struct journal_problem *problem);
+
+// ---- log.c --------------------------------------------------------------------
+
+// Finds the ends of the log, and checks that its last record follows from the one before.
+int journal_ends_find(struct journal *j, struct journal_problem *problem);
 
 // ---- space.c ----------------------------------------------------------------
 

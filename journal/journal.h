@@ -55,6 +55,7 @@ struct journal_options {
     uint64_t map_bytes;    // 0: JOURNAL_MAP_BYTES_DEFAULT
     uint64_t step_bytes;   // data.mdb is extended by; 0: JOURNAL_STEP_BYTES_DEFAULT
     uint32_t lock_wait_ms; // how long to wait for a reader that holds the lock shared
+    bool must_exist;       // no journal is made: BOSKOS_E_NOT_FOUND when there is none
 
     // LMDB ends the process over pages whose form it does not expect. Before that it calls this
     // with one line that names the file; it must not return. NULL: LMDB's own abort().
@@ -198,6 +199,26 @@ int journal_snapshot_set_aside(struct journal *j, uint64_t seq);
 
 // Removes snapshot-SEQ. BOSKOS_E_NOT_FOUND.
 int journal_snapshot_remove(struct journal *j, uint64_t seq);
+
+// ---- compaction ---------------------------------------------------------------
+
+struct journal_progress {
+    void (*said)(void *context, uint64_t done, uint64_t total); // now and then
+    void *context;
+};
+
+struct journal_compaction {
+    uint64_t bytes_before, bytes_after; // of data.mdb
+    uint64_t first, end;                // of the log
+};
+
+// Writes data.mdb anew without its free pages and without what it was extended by ahead of use. It
+// opens the journal itself, which so must not be open, and must be there. The copy is written
+// beside, flushed, compared with the original and renamed into its place: a kill or a power cut at
+// any moment leaves the old file or the new one. Errors are those of journal_open, and leave all as
+// it was; BOSKOS_E_NOSPACE when the copy does not fit beside the original. `progress` may be NULL.
+int journal_compact(const struct journal_options *options, const struct journal_progress *progress,
+                    struct journal_compaction *ret_compaction, struct journal_problem *problem);
 
 // ---- readers ----------------------------------------------------------------
 

@@ -76,7 +76,7 @@ static int ends_read(struct journal *j, MDB_cursor *cursor, struct journal_probl
     return 0;
 }
 
-static int ends_find(struct journal *j, struct journal_problem *problem)
+int journal_ends_find(struct journal *j, struct journal_problem *problem)
 {
     MDB_txn *txn = NULL;
     MDB_cursor *cursor = NULL;
@@ -115,7 +115,7 @@ int journal_open(const struct journal_options *options, struct journal **ret_jou
     if (err != 0) goto out;
     err = journal_environment_open(j, problem);
     if (err != 0) goto out;
-    err = ends_find(j, problem);
+    err = journal_ends_find(j, problem);
     if (err != 0) goto out;
     err = witness_open(j, problem);
     if (err != 0) goto out;

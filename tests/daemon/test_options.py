@@ -67,6 +67,8 @@ REFUSED = [
     (["--log-level", "loud"], ["--log-level", "loud"]),
     (["--log-level="], ["--log-level"]),
     (["--log-format", "xml"], ["--log-format", "xml"]),
+    (["--in_memory", "--compact"], ["--compact", "--in_memory"]),
+    (["--compact=maybe"], ["--compact", "maybe"]),
     (["--in_memory=maybe"], ["--in_memory", "maybe"]),
     (["--in_memory="], ["--in_memory"]),
     (["--strict-config=2"], ["--strict-config", "2"]),
