@@ -21,16 +21,8 @@
 
 static const char *const level_names[] = {"panic", "fatal", "error", "warning",
                                           "info",  "debug", "trace"};
-static const char *const level_marks[] = {"PANIC", "FATAL", "ERROR", "WARNING",
-                                          "INFO ", "DEBUG", "TRACE"};
 
 #define LOG_LEVELS (sizeof(level_names) / sizeof(level_names[0]))
-
-enum escaping {
-    ESCAPE_PLAIN,  // the message of a text line: nothing may end the line or move the cursor
-    ESCAPE_QUOTED, // a value in double quotes
-    ESCAPE_JSON,
-};
 
 // Characters that a terminal or a line reader obeys rather than shows: controls, line separators
 // and what turns the direction of writing.
@@ -62,7 +54,8 @@ static uint32_t cut_size(struct text t)
     return size;
 }
 
-static void append_escaped(struct buffer *line, struct text t, enum escaping escaping)
+// Between double quotes: nothing may end them or the line, or move a cursor.
+static void append_escaped(struct buffer *line, struct text t, enum log_format format)
 {
     uint32_t end = cut_size(t);
     uint32_t at = 0;
@@ -71,7 +64,7 @@ static void append_escaped(struct buffer *line, struct text t, enum escaping esc
         uint32_t rune;
         uint32_t size = text_rune(rest, &rune);
         if (size == 0) {
-            if (escaping == ESCAPE_JSON)
+            if (format == LOG_FORMAT_JSON)
                 buffer_string(line, "\\ufffd"); // JSON has no way to write a byte
             else
                 buffer_format(line, "\\x%02x", (unsigned)(unsigned char)rest.data[0]);
@@ -81,7 +74,7 @@ static void append_escaped(struct buffer *line, struct text t, enum escaping esc
         if (is_unprintable(rune)) {
             append_unprintable(line, rune);
         } else {
-            if (escaping != ESCAPE_PLAIN && (rune == '"' || rune == '\\')) buffer_char(line, '\\');
+            if (rune == '"' || rune == '\\') buffer_char(line, '\\');
             buffer_append(line, rest.data, size);
         }
         at += size;
@@ -89,41 +82,41 @@ static void append_escaped(struct buffer *line, struct text t, enum escaping esc
     if (end < t.size) buffer_string(line, "...");
 }
 
-static void append_quoted(struct buffer *line, struct text t, enum escaping escaping)
-{
-    buffer_char(line, '"');
-    append_escaped(line, t, escaping);
-    buffer_char(line, '"');
-}
-
-// True when the value can stand in a text line as it is: seen as one word, with nothing to escape.
+// True when the value stands in a text line without quotes: what logrus leaves so.
 static bool is_word(struct text t)
 {
     if (t.size == 0 || t.size > LOG_TEXT_BYTES_MAX) return false;
     for (uint32_t i = 0; i < t.size; i++) {
-        unsigned char c = (unsigned char)t.data[i];
-        if (c <= ' ' || c >= 0x7F || c == '"' || c == '\\' || c == '=') return false;
+        char c = t.data[i];
+        bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!is_plain && (c == '\0' || strchr("-._/@^+", c) == NULL)) return false;
     }
     return true;
 }
 
+static void append_text(struct buffer *line, struct text t, enum log_format format)
+{
+    if (format == LOG_FORMAT_TEXT && is_word(t)) {
+        buffer_text(line, t);
+        return;
+    }
+    buffer_char(line, '"');
+    append_escaped(line, t, format);
+    buffer_char(line, '"');
+}
+
 static void append_value(struct buffer *line, const struct log_field *field, enum log_format format)
 {
+    struct buffer duration;
     switch (field->kind) {
-    case LOG_TEXT:
-        if (format == LOG_FORMAT_JSON)
-            append_quoted(line, field->text, ESCAPE_JSON);
-        else if (is_word(field->text))
-            buffer_text(line, field->text);
-        else
-            append_quoted(line, field->text, ESCAPE_QUOTED);
-        break;
+    case LOG_TEXT: append_text(line, field->text, format); break;
     case LOG_U64: buffer_format(line, "%" PRIu64, field->number); break;
     case LOG_I64: buffer_format(line, "%" PRId64, (int64_t)field->number); break;
     case LOG_DURATION_NS:
-        if (format == LOG_FORMAT_JSON) buffer_char(line, '"');
-        duration_format((int64_t)field->number, line);
-        if (format == LOG_FORMAT_JSON) buffer_char(line, '"');
+        buffer_init(&duration);
+        duration_format((int64_t)field->number, &duration);
+        append_text(line, buffer_as_text(&duration), format);
+        buffer_release(&duration);
         break;
     }
 }
@@ -133,10 +126,11 @@ static void append_text_head(struct buffer *line, uint64_t now_ns, enum log_leve
 {
     char time[TIME_TEXT_BYTES];
     size_t size = time_format_seconds(now_ns, time);
+    buffer_string(line, "time=\"");
     buffer_append(line, time, size - 1); // all but the Z, which goes after the milliseconds
-    buffer_format(line, ".%03uZ %s ", (unsigned)(now_ns % NS_PER_S / NS_PER_MS),
-                  level_marks[level]);
-    append_escaped(line, message, ESCAPE_PLAIN);
+    buffer_format(line, ".%03uZ\" level=%s msg=", (unsigned)(now_ns % NS_PER_S / NS_PER_MS),
+                  level_names[level]);
+    append_text(line, message, LOG_FORMAT_TEXT);
 }
 
 static void append_json_head(struct buffer *line, uint64_t now_ns, enum log_level level,
@@ -145,7 +139,7 @@ static void append_json_head(struct buffer *line, uint64_t now_ns, enum log_leve
     char time[TIME_TEXT_BYTES];
     size_t size = time_format_nano(now_ns, time);
     buffer_format(line, "{\"level\":\"%s\",\"msg\":", level_names[level]);
-    append_quoted(line, message, ESCAPE_JSON);
+    append_text(line, message, LOG_FORMAT_JSON);
     buffer_string(line, ",\"time\":\"");
     buffer_append(line, time, size);
     buffer_char(line, '"');

@@ -78,21 +78,26 @@ static void test_log_text(void **state)
     const struct log *log = &f->log;
 
     log_event(log, LOG_INFO, "ready");
-    assert_string_equal(logged(f), "2023-11-14T22:13:20.123Z INFO  ready\n");
+    assert_string_equal(logged(f), "time=\"2023-11-14T22:13:20.123Z\" level=info msg=ready\n");
 
     log_event(log, LOG_WARNING, "a \"b\" \\ c\nd", LOG_F_U64("seq", UINT64_MAX),
               LOG_F_I64("left", INT64_MIN), LOG_F_DURATION("took", 1500000000),
-              LOG_F_STRING("path", "/a/b.c"), LOG_F_STRING("quoted", "two words"));
-    assert_string_equal(logged(f), "2023-11-14T22:13:20.123Z WARNING a \"b\" \\ c\\nd "
-                                   "seq=18446744073709551615 left=-9223372036854775808 took=1.5s "
-                                   "path=/a/b.c quoted=\"two words\"\n");
+              LOG_F_DURATION("few", 1500), LOG_F_STRING("path", "/a/b.c"),
+              LOG_F_STRING("quoted", "two words"));
+    assert_string_equal(
+        logged(f),
+        "time=\"2023-11-14T22:13:20.123Z\" level=warning "
+        "msg=\"a \\\"b\\\" \\\\ c\\nd\" seq=18446744073709551615 left=-9223372036854775808 "
+        "took=1.5s few=\"1.5µs\" "
+        "path=/a/b.c quoted=\"two words\"\n");
 
     log_event(log, LOG_ERROR, "x", LOG_F_STRING("empty", ""), LOG_F_STRING("none", NULL),
               LOG_F_TEXT("odd", TEXT("\"\\\n\r\t\0\x1b[2J\x7f\xff\xC3\xA4")),
               LOG_F_STRING("turn", "\xE2\x80\xAE \xE2\x80\xA8 \xC2\x85"));
-    assert_string_equal(logged(f), "2023-11-14T22:13:20.123Z ERROR x empty=\"\" none=\"\" "
-                                   "odd=\"\\\"\\\\\\n\\r\\t\\u0000\\u001b[2J\\u007f\\xff\xC3\xA4\" "
-                                   "turn=\"\\u202e \\u2028 \\u0085\"\n");
+    assert_string_equal(logged(f),
+                        "time=\"2023-11-14T22:13:20.123Z\" level=error msg=x empty=\"\" none=\"\" "
+                        "odd=\"\\\"\\\\\\n\\r\\t\\u0000\\u001b[2J\\u007f\\xff\xC3\xA4\" "
+                        "turn=\"\\u202e \\u2028 \\u0085\"\n");
 }
 
 static void test_log_json(void **state)
@@ -130,7 +135,8 @@ static void test_log_cuts(void **state)
 
     struct buffer expected;
     buffer_init(&expected);
-    buffer_format(&expected, "2023-11-14T22:13:20.123Z INFO  x t=\"%.4096s...\"\n", longer);
+    buffer_format(&expected,
+                  "time=\"2023-11-14T22:13:20.123Z\" level=info msg=x t=\"%.4096s...\"\n", longer);
     log_event(&f->log, LOG_INFO, "x", LOG_F_TEXT("t", text_of(longer, sizeof(longer))));
     assert_string_equal(logged(f), buffer_c(&expected));
 
@@ -139,7 +145,8 @@ static void test_log_cuts(void **state)
     longer[4095] = '\x82';
     longer[4096] = '\xAC';
     buffer_clear(&expected);
-    buffer_format(&expected, "2023-11-14T22:13:20.123Z INFO  x t=\"%.4094s...\"\n", longer);
+    buffer_format(&expected,
+                  "time=\"2023-11-14T22:13:20.123Z\" level=info msg=x t=\"%.4094s...\"\n", longer);
     log_event(&f->log, LOG_INFO, "x", LOG_F_TEXT("t", text_of(longer, sizeof(longer))));
     assert_string_equal(logged(f), buffer_c(&expected));
     buffer_release(&expected);
@@ -155,7 +162,7 @@ static void test_log_drops(void **state)
     errno = EXDEV;
     log_event(&f->log, LOG_FATAL, "last");
     assert_int_equal(errno, EXDEV);
-    assert_string_equal(logged(f), "2023-11-14T22:13:20.123Z FATAL last\n");
+    assert_string_equal(logged(f), "time=\"2023-11-14T22:13:20.123Z\" level=fatal msg=last\n");
 
     f->log.fd = -1;
     errno = EXDEV;

@@ -56,7 +56,7 @@ class AtTheStart(boskosd.DaemonTest):
                 d.start()
                 for error in errors:
                     self.assertIn(error, d.log(), "every error was expected to be named")
-                self.assertIn("ERROR", d.log(), "a loud line was expected")
+                self.assertIn("level=error", d.log(), "a loud line was expected")
                 self.assertIn("config of the journal", d.log())
                 self.assertEqual(d.resources(), before, "a bad config was expected to change nothing")
                 self.assertEqual(d.figure("boskosd_config_bad"), 1)

@@ -170,7 +170,7 @@ class Damage(boskosd.DaemonTest):
     def check_earlier(self, d, snapshots, resources):
         lines = [line for line in d.log_lines() if f"{snapshots[-1]:020d}" in line]
         self.assertTrue(lines, f"the damaged snapshot was expected to be named:\n{d.log()}")
-        self.assertIn("ERROR", lines[0], "a loud line was expected")
+        self.assertIn("level=error", lines[0], "a loud line was expected")
         self.eventually("the line at the start comes", lambda: "is ready" in d.log())
         self.assertRegex(d.log(), rf"\bsnapshot={snapshots[-2]}\b", "the one before was expected to be used")
         self.assertEqual(d.resources(), resources, "all was expected to be there all the same")
@@ -182,7 +182,7 @@ class Damage(boskosd.DaemonTest):
         d.start()
         self.eventually("the line at the start comes", lambda: "is ready" in d.log())
         self.assertRegex(d.log(), r"\bsnapshot=0\b", "the log alone was expected to be used")
-        self.assertEqual(d.log().count("ERROR"), 3, "each damaged one was expected to be named")
+        self.assertEqual(d.log().count("level=error"), 3, "each damaged one was expected to be named")
         self.assertEqual(d.resources(), resources)
 
     def records(self, d):
@@ -196,7 +196,7 @@ class Damage(boskosd.DaemonTest):
         d.launch()
         self.assertEqual(d.wait(), 4, f"exit code 4 was expected:\n{d.log()}")
         line = d.log_lines()[-1]
-        self.assertIn("FATAL", line)
+        self.assertIn("level=fatal", line)
         for text in ("data.mdb", *texts):
             self.assertIn(text, line, "file and sequence number were expected to be named")
         if seq is not None:
@@ -309,7 +309,7 @@ class Damage(boskosd.DaemonTest):
                     d.kill()
                     continue
                 self.assertEqual(d.wait(), 4, f"exit code 4 was expected:\n{d.log()}")
-                self.assertIn("FATAL", d.log_lines()[-1])
+                self.assertIn("level=fatal", d.log_lines()[-1])
                 self.assertRegex(d.log_lines()[-1], "journal|data.mdb", "the file was expected to be named")
 
     def test_damaged_pages(self):

@@ -90,7 +90,7 @@ class Ports(boskosd.DaemonTest):
         for port in (8081, 9090):
             lines = [line for line in d.log_lines() if f" {port} " in line]
             self.assertEqual(len(lines), 1, f"one line about port {port} was expected:\n{d.log()}")
-            self.assertIn("WARNING", lines[0])
+            self.assertIn("level=warning", lines[0])
 
     def test_side_ports_off(self):
         d = self.daemon(flags=["--health-port", "0", "--metrics-port", "0"]).launch()
@@ -338,7 +338,7 @@ class Log(boskosd.DaemonTest):
         self.eventually("an error is said", lambda: "empty config" in d.log())
         self.assertEqual(d.stop(), 0)
         for line in d.log_lines():
-            self.assertNotRegex(line, r"Z (INFO|WARNING|DEBUG|TRACE)", "at level error only errors were expected")
+            self.assertNotRegex(line, r"level=(info|warning|debug|trace)", "at level error only errors were expected")
 
     def test_closed_stderr(self):
         """A log that nobody reads any more must not end the daemon."""

@@ -184,7 +184,7 @@ class Options(boskosd.DaemonTest):
         for name in [*IGNORED, "profile-memory-usage"]:
             lines = [line for line in d.log_lines() if line.rstrip().endswith(f"flag={name}")]
             self.assertEqual(len(lines), 1, f"one warning about {name} was expected:\n{d.log()}")
-            self.assertIn("WARNING", lines[0])
+            self.assertIn("level=warning", lines[0])
             self.assertIn("no effect", lines[0])
 
     def test_without_effect_given_twice(self):
