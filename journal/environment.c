@@ -166,6 +166,7 @@ static int tables_find(struct journal *j, struct journal_problem *problem)
 // What is the same for every opened environment.
 static void environment_look(struct journal *j)
 {
+    j->network = journal_network(j->lock_fd);
     if (j->damaged != NULL) { // both fail only without an environment
         (void)mdb_env_set_userctx(j->env, j);
         (void)mdb_env_set_assert(j->env, page_is_damaged);

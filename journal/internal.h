@@ -14,6 +14,7 @@
 struct journal {
     char *path; // DIR/journal
     int lock_fd;
+    const char *network;
     uint64_t map_bytes, step_bytes, page_bytes;
     void (*damaged)(void *context, const char *why);
     void (*noticed)(void *context, const char *what);
@@ -58,6 +59,9 @@ int journal_folder_open(const struct journal_options *options, char **ret_path, 
 
 // Opens or makes a file with mode 0600 whatever the umask. Returns the descriptor or -errno.
 int journal_file_open(const char *path, int flags);
+
+// The network file system that a file is on, NULL for none. network.c.
+const char *journal_network(int fd);
 
 // Flushes the names in a folder. 0 or an errno.
 int journal_folder_sync(const char *path);

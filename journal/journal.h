@@ -233,7 +233,12 @@ struct journal_figures {
     uint64_t log_bytes_used; // pages of data.mdb in use
     uint64_t log_bytes_file; // the size of data.mdb
     uint64_t map_bytes;
+    const char *network; // the network file system the journal is on; NULL: none that is known
 };
+
+// The name of a network file system (or FUSE, which may be one) by its number in statfs(2); NULL
+// for all others.
+const char *journal_network_name(uint64_t type);
 
 // Pages of data.mdb that were used and are free again, in bytes. Goes through their list. Any
 // thread.

@@ -298,6 +298,7 @@ void journal_figures(struct journal *j, struct journal_figures *ret_figures)
         .first = journal_first(j),
         .end = journal_end(j),
         .map_bytes = j->map_bytes,
+        .network = j->network,
     };
     struct stat status;
     int fd = -1;

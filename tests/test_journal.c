@@ -664,6 +664,18 @@ static void cursors_of_other_threads_follow(void **state)
     journal_close(j);
 }
 
+static void network_file_systems_are_known(void **state)
+{
+    (void)state;
+    assert_string_equal(journal_network_name(0x6969), "nfs");
+    assert_string_equal(journal_network_name(0xFF534D42), "cifs");
+    assert_string_equal(journal_network_name(0x65735546), "fuse");
+    assert_null(journal_network_name(0));
+    assert_null(journal_network_name(0xEF53));     // ext4
+    assert_null(journal_network_name(0x9123683E)); // btrfs
+    assert_null(journal_network_name(0x01021994)); // tmpfs, one digit from 9p
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -692,6 +704,7 @@ int main(void)
         TEST(a_killed_reader_is_cleared),
         TEST(what_was_acknowledged_survives_a_kill),
         TEST(cursors_of_other_threads_follow),
+        TEST(network_file_systems_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
