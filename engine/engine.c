@@ -12,7 +12,7 @@
 
 #define ROWS_AT_ONCE 10000u              // of a missing tail of results
 #define PROGRESS_EVERY_NS (5 * NS_PER_S) // a line while recovery takes long
-#define PROGRESS_CHECK 65536u            // records between looks at the clock
+#define PROGRESS_CHECK 4096u             // records between looks at the clock
 #define LOCK_WAIT_MS 5000u               // for a reader that holds the lock shared
 
 // ---- opening ----------------------------------------------------------------
@@ -64,13 +64,21 @@ static void explain_mismatch(struct journal_problem *problem, const struct recor
              record->seq, match == REPLAY_DIGEST ? "digest" : "result");
 }
 
+static void tell_progress(struct engine *e, uint64_t seq)
+{
+    if (e->options.recovering == NULL) return;
+    e->options.recovering(e->options.context, seq, journal_end(e->journal) - 1);
+}
+
 static void show_progress(struct engine *e, uint64_t seq, uint64_t *shown_ns)
 {
+    if (seq % PROGRESS_CHECK != 0) return;
     uint64_t now_ns = clock_mono_ns(&e->options.clock);
-    if (seq % PROGRESS_CHECK != 0 || now_ns - *shown_ns < PROGRESS_EVERY_NS) return;
+    if (now_ns - *shown_ns < PROGRESS_EVERY_NS) return;
     *shown_ns = now_ns;
     log_event(e->options.log, LOG_INFO, "recovering", LOG_F_U64("seq", seq),
               LOG_F_U64("of", journal_end(e->journal) - 1));
+    tell_progress(e, seq);
 }
 
 static void explain_hole(struct journal_problem *problem, uint64_t missing, uint64_t present)
@@ -95,6 +103,7 @@ static int replay_tail(struct engine *e, struct hash128 chain, uint64_t *ret_tai
     int err = journal_cursor_open(e->journal, from, from > 1 ? &chain : NULL, &cursor, problem);
     if (err != 0) return err;
     buffer_init(&scratch);
+    tell_progress(e, from - 1);
     for (;;) {
         struct record record;
         struct journal_row row;
@@ -131,13 +140,24 @@ out:
     return err;
 }
 
+static size_t count_snapshots(struct engine *e)
+{
+    uint64_t *seqs = NULL;
+    size_t count = 0;
+    (void)journal_snapshots(e->journal, false, &seqs, &count);
+    free(seqs);
+    return count;
+}
+
 static int recover(struct engine *e, struct engine_recovery *ret, struct journal_problem *problem)
 {
     struct hash128 chain;
     struct engine_recovery found = {0};
+    size_t snapshots = count_snapshots(e);
     int err = recovery_load(e->journal, UINT64_MAX, true, e->hash_seed, e->options.log, &e->sm,
                             &found.snapshot_seq, &chain, problem);
     if (err != 0) return err;
+    atomic_store(&e->counters.snapshots_set_aside, snapshots - count_snapshots(e));
     atomic_store(&e->counters.snapshot_seq, found.snapshot_seq);
     atomic_store(&e->counters.snapshot_time_ns, sm_time_ns(e->sm));
     err = replay_tail(e, chain, &found.tail, problem);
@@ -145,6 +165,8 @@ static int recover(struct engine *e, struct engine_recovery *ret, struct journal
     found.seq = sm_seq(e->sm);
     found.resources = sm_resources_count(e->sm);
     found.took_ns = clock_mono_ns(&e->options.clock) - e->opened_mono_ns;
+    atomic_store(&e->counters.recovery_ns, found.took_ns);
+    atomic_store(&e->counters.recovery_commands, found.tail);
     atomic_store(&e->rows_end, found.seq + 1 - e->batch.rows_count);
     *ret = found;
     return 0;
@@ -184,6 +206,16 @@ static int open_journal(struct engine *e, struct engine_recovery *ret,
     int err = journal_open(&options, &e->journal, problem);
     if (err == BOSKOS_E_READ_ONLY || err == BOSKOS_E_IO) advise_folder(problem);
     if (err != 0) return err;
+    struct journal_figures figures;
+    journal_figures(e->journal, &figures);
+    if (figures.network != NULL) {
+        log_event(
+            e->options.log, LOG_WARNING,
+            "the data is on a network file system: what it says is on the disk may not be, and "
+            "its locks may not keep a second boskosd away",
+            LOG_F_STRING("data_dir", e->options.data_dir),
+            LOG_F_STRING("file_system", figures.network));
+    }
     return recover(e, ret, problem);
 }
 
@@ -275,6 +307,7 @@ int engine_open(const struct engine_options *options, struct engine **ret_engine
 
 int engine_start(struct engine *e)
 {
+    atomic_store(&e->counters.turn_ns, clock_mono_ns(&e->options.clock));
     if (pthread_create(&e->sequencer, NULL, sequencer_main, e) != 0) return BOSKOS_E_NOMEM;
     e->is_sequencing = true;
     int err = shadow_start(e);

@@ -45,6 +45,8 @@ struct engine_options {
     // Called when going on would break a promise (a commit that failed, a digest that does not
     // fit): says why in one line and must end the process with the exit code. It must not return.
     void (*fatal)(void *context, int exit_code, const char *why);
+    // How far recovery is: at its start, and every 5 s or so. On engine_open's thread. Or NULL.
+    void (*recovering)(void *context, uint64_t seq, uint64_t last_seq);
     void *context;
 };
 
@@ -137,9 +139,34 @@ struct engine_figures {
     uint64_t clock_behind_ns;     // how far the wall clock is behind the logged time, now
     uint64_t reaped;              // reap commands
     uint64_t cleaned;             // clean commands
-    uint64_t started_mono_ns;     // when the engine was opened, for the uptime
+    uint64_t is_full;             // 1 while commands are refused for want of space
+    uint64_t shadow_broken;       // 1 when the shadow has stopped for good: no snapshots any more
+    uint64_t snapshots_set_aside; // damaged ones, at the start
+    uint64_t readers_cleared;     // slots of killed readers
+    uint64_t readers_failures;    // times the readers could not be checked
+    uint64_t leased_missing;   // names that a resource to be cleaned held and that were not there
+    uint64_t leased_bad;       // leasedResources that were no list of names
+    uint64_t config_warnings;  // in the file that was read last
+    uint64_t config_unwatched; // 1 when changes of the file are not seen
+    uint64_t clock_jumps_back;
+    uint64_t recovery_ns;       // what the recovery at the start took
+    uint64_t recovery_commands; // how many commands it replayed
+    const char *network;        // the network file system the data is on; NULL: none is known
+    uint64_t started_mono_ns;   // when the engine was opened, for the uptime
 };
 
 void engine_figures(struct engine *e, struct engine_figures *ret_figures);
+
+// Whether the sequencer gets on, by the monotonic clock, and what became of engine_reload. Without
+// looking at the disk, which may be what hangs.
+struct engine_pulse {
+    uint64_t turn_ns;         // when it last began or ended a turn; an idle one turns every second
+    uint64_t commit_since_ns; // when the commit that is under way began, 0: none is
+    uint64_t config_reads;    // of the file, good or bad; the one at the start too
+    bool config_bad;          // the last of them was bad
+};
+
+// Any thread.
+void engine_pulse(struct engine *e, struct engine_pulse *ret_pulse);
 
 #endif

@@ -56,5 +56,29 @@ void engine_figures(struct engine *e, struct engine_figures *ret_figures)
         .reaped = atomic_load(&c->reaped),
         .cleaned = atomic_load(&c->cleaned),
         .started_mono_ns = e->opened_mono_ns,
+        .is_full = atomic_load(&c->is_full),
+        .shadow_broken = atomic_load(&c->shadow_broken),
+        .snapshots_set_aside = atomic_load(&c->snapshots_set_aside),
+        .readers_cleared = atomic_load(&c->readers_cleared),
+        .readers_failures = atomic_load(&c->readers_failures),
+        .leased_missing = atomic_load(&c->leased_missing),
+        .leased_bad = atomic_load(&c->leased_bad),
+        .config_warnings = atomic_load(&c->config_warnings),
+        .config_unwatched = atomic_load(&c->config_unwatched),
+        .clock_jumps_back = atomic_load(&c->clock_jumps_back),
+        .recovery_ns = atomic_load(&c->recovery_ns),
+        .recovery_commands = atomic_load(&c->recovery_commands),
+        .network = journal.network,
+    };
+}
+
+void engine_pulse(struct engine *e, struct engine_pulse *ret_pulse)
+{
+    struct counters *c = &e->counters;
+    *ret_pulse = (struct engine_pulse){
+        .turn_ns = atomic_load(&c->turn_ns),
+        .commit_since_ns = atomic_load(&c->commit_since_ns),
+        .config_reads = atomic_load(&c->config_reads),
+        .config_bad = atomic_load(&c->config_bad) != 0,
     };
 }

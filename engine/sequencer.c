@@ -133,7 +133,9 @@ static int append(struct engine *e)
     uint32_t count = batch_settle_records(b);
     batch_settle_rows(b);
     uint64_t started_ns = clock_mono_ns(&e->options.clock);
+    atomic_store(&e->counters.commit_since_ns, started_ns);
     int err = journal_append(e->journal, b->records, count, b->rows, b->rows_count, &problem);
+    atomic_store(&e->counters.commit_since_ns, 0);
     if (err == BOSKOS_E_NOSPACE) return err;
     if (err != 0) commit_failed(e, err, &problem);
     histogram_add(&e->counters.commit_us,
@@ -230,6 +232,7 @@ static void note_space(struct engine *e, bool is_full)
 {
     if (is_full == e->is_full) return;
     e->is_full = is_full;
+    atomic_store(&e->counters.is_full, is_full);
     if (is_full) {
         log_event(e->options.log, LOG_ERROR,
                   "the disk or the journal's map is full: commands are refused until there is room",
@@ -313,6 +316,7 @@ static void watch_slew(struct engine *e, bool was_behind)
 {
     atomic_store(&e->counters.clock_behind_ns, e->time.behind_ns);
     if (e->time.is_behind && !was_behind) {
+        atomic_fetch_add(&e->counters.clock_jumps_back, 1);
         log_event(e->options.log, LOG_WARNING,
                   "the clock went back; logged time runs at half speed until it has caught up",
                   LOG_F_DURATION("behind", e->time.behind_ns));
@@ -376,6 +380,7 @@ static void log_missing(struct engine *e, struct text name, const struct text *n
             text_equal(r.state, name)) {
             continue;
         }
+        atomic_fetch_add(&e->counters.leased_missing, 1);
         log_event(e->options.log, LOG_WARNING, "a leased resource is not there to be cleaned",
                   LOG_F_TEXT("resource", name), LOG_F_TEXT("leased", names[i]));
         logged++;
@@ -388,6 +393,7 @@ static void add_clean(struct engine *e, const struct sm_cleanable *cleanable, ui
     size_t count = 0;
     int err = config_parse_names(cleanable->leased, &names, &count);
     if (err != 0) {
+        atomic_fetch_add(&e->counters.leased_bad, 1);
         log_event(e->options.log, LOG_WARNING,
                   "leasedResources is no list of names; cleaning anyway",
                   LOG_F_TEXT("resource", cleanable->name));
@@ -553,12 +559,18 @@ static void trim(struct engine *e)
     if (e->batch.commands == 0 && journal_is_trimming(e->journal)) append(e);
 }
 
+static void note_turn(struct engine *e)
+{
+    atomic_store(&e->counters.turn_ns, clock_mono_ns(&e->options.clock));
+}
+
 bool sequencer_step(struct engine *e)
 {
     bool stop;
     struct engine_request *first = take(e, &stop);
     do {
         bool had_requests = first != NULL;
+        note_turn(e);
         look_for_room(e);
         begin(e);
         if (!add_cleans(e) && !add_waiting_config(e)) first = gather(e, first);
@@ -566,6 +578,7 @@ bool sequencer_step(struct engine *e)
         sequencer_commit(e);
         if (had_requests) e->options.batch_done(e->options.context);
     } while (first != NULL);
+    note_turn(e);
     return !stop;
 }
 

@@ -18,6 +18,7 @@ static void alarm_mismatch(struct engine *e, enum replay_match match, uint64_t s
     atomic_fetch_add(is_digest ? &e->counters.digest_mismatches : &e->counters.result_mismatches,
                      1);
     e->shadow.is_broken = true;
+    atomic_store(&e->counters.shadow_broken, 1);
     log_event(e->options.log, LOG_ERROR,
               "ALARM: replaying a command gave something else than applying it did; "
               "no snapshots are written until a restart",
@@ -27,6 +28,7 @@ static void alarm_mismatch(struct engine *e, enum replay_match match, uint64_t s
 static void alarm_problem(struct engine *e, const struct journal_problem *problem)
 {
     e->shadow.is_broken = true;
+    atomic_store(&e->counters.shadow_broken, 1);
     atomic_fetch_add(&e->counters.snapshot_failures, 1);
     log_event(e->options.log, LOG_ERROR, "ALARM: the log cannot be read back",
               LOG_F_STRING("problem", problem->text), LOG_F_U64("seq", problem->seq));
@@ -166,7 +168,9 @@ static void check_readers(struct engine *e)
     if (now_ns < s->readers_checked_ns + READERS_CHECK_NS) return;
     s->readers_checked_ns = now_ns;
     int err = journal_readers_check(e->journal, &cleared);
+    atomic_fetch_add(&e->counters.readers_cleared, cleared);
     if (err != 0) {
+        atomic_fetch_add(&e->counters.readers_failures, 1);
         log_event(e->options.log, LOG_ERROR, "the log's readers cannot be checked",
                   LOG_F_STRING("error", boskos_error_text(err)));
     } else if (cleared > 0) {

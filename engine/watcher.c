@@ -101,10 +101,12 @@ int watcher_read(struct engine *e, struct config **ret_config)
     e->watcher.content = hash128(text.data, text.size);
     err = config_parse(buffer_as_text(&text), ret_config, &r);
     report(e, &r);
+    atomic_store(&e->counters.config_warnings, r.warnings_count);
     config_report_release(&r);
 out:
     if (err != 0) atomic_fetch_add(&e->counters.config_errors, 1);
     atomic_store(&e->counters.config_bad, err != 0);
+    atomic_fetch_add(&e->counters.config_reads, 1);
     buffer_release(&text);
     return err;
 }
@@ -238,6 +240,7 @@ int watcher_start(struct engine *e)
     w->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (w->event_fd < 0) return BOSKOS_E_IO;
     if (w->inotify_fd < 0) {
+        atomic_store(&e->counters.config_unwatched, 1);
         log_event(e->options.log, LOG_WARNING,
                   "the config file cannot be watched; send SIGHUP after a change");
     } else {

@@ -88,6 +88,7 @@ uint64_t connections_expire(struct http_server *s, uint64_t now_ns)
         while ((c = s->phases[phase].first) != NULL && c->deadline_ns <= now_ns) {
             (void)shutdown(c->fd, SHUT_RDWR);
             list_remove(s, c);
+            s->timed_out++;
         }
         if (c != NULL && c->deadline_ns < next_ns) next_ns = c->deadline_ns;
     }

@@ -18,6 +18,7 @@
 #define HTTP_BODY_BYTES_MAX SM_BODY_BYTES_MAX
 #define HTTP_HEAD_DEADLINE_NS (90 * NS_PER_S) // from accept or the last reply to a complete head
 #define HTTP_BODY_DEADLINE_NS (90 * NS_PER_S) // from there to a complete body
+#define HTTP_STALL_NS (10 * NS_PER_S)         // a commit under way for longer: not ready
 #define HTTP_DRAIN_NS (10 * NS_PER_S)         // what is in flight may take so long at the end
 
 struct http_server; // opaque

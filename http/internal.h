@@ -130,6 +130,7 @@ struct http_server {
     struct request *ready_first, *ready_last;
     uint64_t in_flight;
     struct lingering lingering[LINGER_MAX];
+    uint64_t timed_out; // connections closed over a deadline
     struct family http_duration, http_bytes, acquire_duration;
     struct buffer labels; // scratch
 };
@@ -214,6 +215,9 @@ uint32_t check_head(struct request *r, const char *method, const char *version,
 // ---- health.c, metrics.c ----------------------------------------------------
 
 void health_answer(struct request *r, struct text method);
+
+// For how long a commit has been under way, once it is above HTTP_STALL_NS; else 0.
+uint64_t health_stalled_ns(const struct http_server *s);
 
 // Answers at once, or by the engine.
 void metrics_answer(struct request *r, struct text method);

@@ -133,7 +133,10 @@ void metrics_answer(struct request *r, struct text method)
     }
     if (!request_only_reads(r, method)) return;
     r->engine.command = NULL;
-    if (r->connection->port->server->engine == NULL)
+    // What the resources are the engine could only say after the commit: who looks because of that
+    // is told the rest.
+    const struct http_server *s = r->connection->port->server;
+    if (s->engine == NULL || health_stalled_ns(s) > 0)
         metrics_finish(r);
     else
         request_to_engine(r, metrics_done);

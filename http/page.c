@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/banned.h"
@@ -102,6 +103,33 @@ static void page_histogram(struct buffer *out, const char *name, const char *hel
     buffer_format(out, "\n%s_count %" PRIu64 "\n", name, total);
 }
 
+static void page_seconds(struct buffer *out, const char *name, const char *help, const char *type,
+                         uint64_t ns)
+{
+    series_head(out, name, help, type);
+    buffer_format(out, "%s ", name);
+    series_seconds(out, ns);
+    buffer_char(out, '\n');
+}
+
+static void page_spans(struct http_server *s, const struct engine_figures *f, struct buffer *out)
+{
+    struct engine_pulse pulse;
+    engine_pulse(s->engine, &pulse);
+    uint64_t now_ns = clock_mono_ns(&s->clock), wall_ns = clock_wall_ns(&s->clock);
+    uint64_t since_ns = pulse.commit_since_ns;
+    page_seconds(out, "boskosd_clock_behind_seconds",
+                 "How far the wall clock is behind the logged time.", "gauge", f->clock_behind_ns);
+    page_seconds(out, "boskosd_commit_under_way_seconds",
+                 "For how long the present commit has been under way.", "gauge",
+                 since_ns != 0 && now_ns > since_ns ? now_ns - since_ns : 0);
+    page_seconds(out, "boskosd_recovery_seconds", "What the recovery at the start took.", "gauge",
+                 f->recovery_ns);
+    if (f->snapshot_seq == 0) return;
+    page_seconds(out, "boskosd_snapshot_age_seconds", "Age of the newest snapshot.", "gauge",
+                 wall_ns > f->snapshot_time_ns ? wall_ns - f->snapshot_time_ns : 0);
+}
+
 static void page_engine(struct http_server *s, struct buffer *out)
 {
     struct engine_figures f;
@@ -149,35 +177,42 @@ static void page_engine(struct http_server *s, struct buffer *out)
          f.clock_jumps_forward},
         {"boskosd_reaped_total", "Reap commands.", "counter", f.reaped},
         {"boskosd_cleaned_total", "Clean commands.", "counter", f.cleaned},
+        {"boskosd_space_full", "1 while commands are refused for want of space.", "gauge",
+         f.is_full},
+        {"boskosd_shadow_broken", "1 when the shadow stopped: no snapshots until a restart.",
+         "gauge", f.shadow_broken},
+        {"boskosd_snapshots_set_aside", "Damaged snapshots set aside at the start.", "gauge",
+         f.snapshots_set_aside},
+        {"boskosd_readers_cleared_total", "Slots of killed readers of the log.", "counter",
+         f.readers_cleared},
+        {"boskosd_readers_check_failures_total", "Times the readers could not be checked.",
+         "counter", f.readers_failures},
+        {"boskosd_cleaner_missing_total", "Leased names that were not there to be cleaned.",
+         "counter", f.leased_missing},
+        {"boskosd_cleaner_bad_lists_total", "leasedResources that were no list of names.",
+         "counter", f.leased_bad},
+        {"boskosd_config_warnings", "Odd places in the config file that was read last.", "gauge",
+         f.config_warnings},
+        {"boskosd_config_unwatched", "1 when changes of the config file need SIGHUP.", "gauge",
+         f.config_unwatched},
+        {"boskosd_clock_backward_total", "Times the wall clock went back.", "counter",
+         f.clock_jumps_back},
+        {"boskosd_recovery_commands", "Commands replayed at the start.", "gauge",
+         f.recovery_commands},
+        {"boskosd_network_filesystem", "1 when the data is on a network file system, or FUSE.",
+         "gauge", f.network != NULL},
     };
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         series_number(out, figures[i].name, figures[i].help, figures[i].type, figures[i].value);
 
-    series_head(out, "boskosd_clock_behind_seconds",
-                "How far the wall clock is behind the logged time.", "gauge");
-    buffer_string(out, "boskosd_clock_behind_seconds ");
-    series_seconds(out, f.clock_behind_ns);
-    buffer_char(out, '\n');
-    if (f.snapshot_seq == 0) return;
-    uint64_t now_ns = clock_wall_ns(&s->clock);
-    series_head(out, "boskosd_snapshot_age_seconds", "Age of the newest snapshot.", "gauge");
-    buffer_string(out, "boskosd_snapshot_age_seconds ");
-    series_seconds(out, now_ns > f.snapshot_time_ns ? now_ns - f.snapshot_time_ns : 0);
-    buffer_char(out, '\n');
+    page_spans(s, &f, out);
 }
 
-// RssAnon of this process; 0 where the system does not say.
-static uint64_t resident_anon_bytes(void)
+// A line of /proc/self/status, which is in KiB, as bytes; 0 where the system does not say.
+static uint64_t memory_of(const char *status, const char *line)
 {
-    char text[4096];
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
-    ssize_t size = read(fd, text, sizeof text - 1);
-    (void)close(fd);
-    if (size <= 0) return 0;
-    text[size] = '\0';
-    const char *line = strstr(text, "\nRssAnon:");
-    return line == NULL ? 0 : strtoull(line + strlen("\nRssAnon:"), NULL, 10) * 1024;
+    const char *at = strstr(status, line);
+    return at == NULL ? 0 : strtoull(at + strlen(line), NULL, 10) * 1024;
 }
 
 static uint64_t open_files(void)
@@ -191,6 +226,39 @@ static uint64_t open_files(void)
     return count > 0 ? count - 1 : 0; // without the folder's own
 }
 
+static uint64_t ns_of(struct timeval t)
+{
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_usec * NS_PER_US;
+}
+
+// Under the names that Prometheus' own libraries give them.
+static void page_process(struct http_server *s, struct buffer *out)
+{
+    char status[4096] = "";
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t size = read(fd, status, sizeof status - 1);
+        status[size > 0 ? size : 0] = '\0';
+        (void)close(fd);
+    }
+    struct rusage usage = {0};
+    struct rlimit files = {0};
+    (void)getrusage(RUSAGE_SELF, &usage);
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    series_number(out, "boskosd_resident_anon_bytes", "Anonymous memory in use.", "gauge",
+                  memory_of(status, "\nRssAnon:"));
+    series_number(out, "process_resident_memory_bytes", "Memory in use, pages of files too.",
+                  "gauge", memory_of(status, "\nVmRSS:"));
+    series_number(out, "process_virtual_memory_bytes", "Address space in use.", "gauge",
+                  memory_of(status, "\nVmSize:"));
+    series_number(out, "process_open_fds", "Open file descriptors.", "gauge", open_files());
+    series_number(out, "process_max_fds", "How many may be open.", "gauge", files.rlim_cur);
+    page_seconds(out, "process_cpu_seconds_total", "Processor time, user and system.", "counter",
+                 ns_of(usage.ru_utime) + ns_of(usage.ru_stime));
+    page_seconds(out, "process_start_time_seconds", "When the process started, since 1970.",
+                 "gauge", s->start_wall_ns);
+}
+
 void page_figures(struct http_server *s, struct buffer *out)
 {
     family_print(&s->acquire_duration, out);
@@ -198,20 +266,18 @@ void page_figures(struct http_server *s, struct buffer *out)
     family_print(&s->http_bytes, out);
     if (s->engine != NULL) page_engine(s, out);
 
+    bool is_ready = s->engine != NULL && !s->draining && health_stalled_ns(s) == 0;
+    series_number(out, "boskosd_ready", "What /healthz/ready says.", "gauge", is_ready);
     series_number(out, "boskosd_connections_open", "Connections of the API.", "gauge",
                   s->ports[PORT_API].connections);
     series_number(out, "boskosd_connections_max", "How many may be open at once.", "gauge",
                   s->ports[PORT_API].connections_max);
+    series_number(out, "boskosd_connections_timed_out_total",
+                  "Connections closed because a request or its reply took too long.", "counter",
+                  s->timed_out);
     series_number(out, "boskosd_requests_in_flight", "Requests handed to the engine.", "gauge",
                   s->in_flight);
-    series_number(out, "boskosd_resident_anon_bytes", "Anonymous memory in use.", "gauge",
-                  resident_anon_bytes());
-    series_number(out, "boskosd_open_fds", "Open file descriptors.", "gauge", open_files());
-    series_head(out, "boskosd_process_start_time_seconds", "When the process started, since 1970.",
-                "gauge");
-    buffer_string(out, "boskosd_process_start_time_seconds ");
-    series_seconds(out, s->start_wall_ns);
-    buffer_char(out, '\n');
+    page_process(s, out);
 
     series_head(out, "boskosd_build_info", "The version of the program.", "gauge");
     buffer_clear(&s->labels);

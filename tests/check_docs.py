@@ -149,8 +149,8 @@ def comparable(output):
 def check_metrics(text, page):
     """The names of the table against those of the page."""
     table = re.search(r"^\| metric \| type \|.*\n((?:\|.*\n)+)", text, re.M).group(1)
-    listed = set(re.findall(r"`(boskosd?_[a-z_]+)", table))
-    required = set(re.findall(r"^\| `(boskosd?_[a-z_]+)(?!.*\babsent\b)", table, re.M))
+    listed = set(re.findall(r"`((?:boskosd?|process)_[a-z_]+)", table))
+    required = set(re.findall(r"^\| `((?:boskosd?|process)_[a-z_]+)(?!.*\babsent\b)", table, re.M))
     there = set(re.findall(r"^# TYPE (\S+)", page, re.M))
     faults = ["%s is on the metrics page and not in the table" % name for name in sorted(there - listed)]
     return faults + ["%s is in the table and not on the metrics page" % name for name in sorted(required - there)]

@@ -24,6 +24,9 @@ void fake_engine_hold(struct engine *e, bool is_held);
 // From now on every request fails with it; 0: no more.
 void fake_engine_fail(struct engine *e, int error);
 
+// A commit looks under way since then; 0: none.
+void fake_engine_commit_since(struct engine *e, uint64_t mono_ns);
+
 uint64_t fake_engine_submitted(struct engine *e); // requests
 uint64_t fake_engine_chains(struct engine *e);    // calls of engine_submit
 uint64_t fake_engine_commands(struct engine *e);  // applied for clients
