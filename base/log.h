@@ -1,8 +1,9 @@
 // base/log.h
 //
 // Log lines on stderr: one line an event, as text or as JSON, both with the keys and in the form of
-// logrus (level, msg, time, then the fields); times have milliseconds or more, durations are texts. Userdata and credentials must never be passed in. Any thread may log
-// through the same struct log; lines do not mix.
+// logrus (level, msg, time, then the fields); times have milliseconds or more, durations are texts.
+// Userdata and credentials must never be passed in. Any thread may log through the same struct log;
+// lines do not mix.
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 

@@ -9,6 +9,7 @@
 
 #include "daemon/fault.h"
 #include "daemon/maintain.h"
+#include "daemon/notify.h"
 #include "daemon/options.h"
 
 #include "base/banned.h"
@@ -19,6 +20,7 @@
 struct daemon {
     struct options options;
     struct log log;
+    struct notify notify;
     struct http_server *http;
     struct engine *engine;
     struct engine_recovery recovery;
@@ -37,6 +39,12 @@ static void batch_done(void *context)
 {
     const struct daemon *d = context;
     if (d->http != NULL) http_batch_done(d->http);
+}
+
+static void recovering(void *context, uint64_t seq, uint64_t last_seq)
+{
+    const struct daemon *d = context;
+    notify_recovering(&d->notify, seq, last_seq);
 }
 
 static int open_http(struct daemon *d)
@@ -83,6 +91,7 @@ static int open_engine(struct daemon *d)
                                      .log = &d->log,
                                      .batch_done = batch_done,
                                      .fatal = end_for,
+                                     .recovering = recovering,
                                      .context = d};
     int err = engine_open(&options, &d->engine, &d->recovery, d->why, sizeof(d->why), &exit_code);
     if (err == 0) return 0;
@@ -128,15 +137,22 @@ static void block_signals(int how)
 static void wait_for_end(struct daemon *d)
 {
     sigset_t set;
-    int signal_number = 0;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
-    while (sigwait(&set, &signal_number) != 0 || signal_number == SIGHUP) {
-        log_event(&d->log, LOG_INFO, "SIGHUP: reading the config again");
-        engine_reload(d->engine);
+    for (;;) {
+        struct timespec pause = notify_pause(&d->notify);
+        int number = sigtimedwait(&set, NULL, &pause); // below 0: nothing came
+        if (number == SIGTERM || number == SIGINT) break;
+        if (number == SIGHUP) {
+            log_event(&d->log, LOG_INFO, "SIGHUP: reading the config again");
+            notify_reloading(&d->notify, d->engine);
+            engine_reload(d->engine);
+        }
+        notify_beat(&d->notify, d->engine);
     }
+    notify_stopping(&d->notify);
     log_event(&d->log, LOG_INFO, "ending: answering what is in flight");
 }
 
@@ -147,6 +163,7 @@ static int run(struct daemon *d)
     sigaddset(&hangup, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &hangup, NULL);
     block_signals(SIG_BLOCK); // for the threads to come
+    notify_open(&d->notify, &d->log);
     int exit_code = open_http(d);
     if (exit_code != 0) goto out;
     block_signals(SIG_UNBLOCK);
@@ -155,6 +172,7 @@ static int run(struct daemon *d)
     if (exit_code == 0) exit_code = start(d);
     if (exit_code != 0) goto out;
     say_started(d);
+    notify_ready(&d->notify);
     wait_for_end(d);
     http_drain(d->http);
     engine_stop(d->engine);
@@ -164,6 +182,7 @@ out:
     if (d->engine != NULL) engine_stop(d->engine); // it tells http of each batch until then
     http_close(d->http);
     engine_close(d->engine);
+    notify_close(&d->notify);
     return exit_code;
 }
 
