@@ -573,6 +573,22 @@ static void apply_clean(struct model *m, const struct command_clean *c)
     change(m, r, TEXT_NONE, TEXT("tombstone"));
 }
 
+// Only so many gaps are told apart: then the two oldest become one, at the later end. One without
+// length matters only while it is the last.
+static void join_gaps(struct model *m)
+{
+    uint32_t kept = 0, with_length = 0;
+    for (uint32_t i = 0; i < m->gaps_count; i++) {
+        if (m->gaps[i].length_ns > 0 || i + 1 == m->gaps_count) m->gaps[kept++] = m->gaps[i];
+        with_length += m->gaps[i].length_ns > 0;
+    }
+    m->gaps_count = kept;
+    if (with_length <= MODEL_GAPS_MAX) return;
+    m->gaps[1].length_ns += m->gaps[0].length_ns;
+    m->gaps_count--;
+    memmove(&m->gaps[0], &m->gaps[1], m->gaps_count * sizeof(*m->gaps));
+}
+
 // Time was slept through up to now: whoever waited when it began gets a new TTL, and the reaper
 // pauses.
 static void apply_grace(struct model *m, uint64_t before_ns, uint64_t slept_ns)
@@ -583,6 +599,7 @@ static void apply_grace(struct model *m, uint64_t before_ns, uint64_t slept_ns)
     m->gaps = model_grow(m->gaps, m->gaps_count, sizeof(*m->gaps));
     uint64_t step_ns = m->now_ns - before_ns; // no more can have been slept through
     m->gaps[m->gaps_count++] = (struct gap){m->now_ns, slept_ns < step_ns ? slept_ns : step_ns};
+    join_gaps(m);
 }
 
 static void apply_started(struct model *m, const struct command_started *c, uint64_t before_ns)

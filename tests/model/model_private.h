@@ -27,6 +27,8 @@ struct reaper_rule {
     int64_t expire_ns;
 };
 
+#define MODEL_GAPS_MAX 64u
+
 // Time that was slept through, ending at `at_ns`.
 struct gap {
     uint64_t at_ns, length_ns;
