@@ -177,6 +177,7 @@ static bool audit_command(struct sim *s, const struct command *c)
     uint64_t before_ns = s->time_ns;
     if (c->time_ns < before_ns) return sim_fail(s, "time goes back with record %" PRIu64, c->seq);
     s->time_ns = c->time_ns;
+    s->kinds |= 1u << c->kind;
     note_reap(s, c);
     sm_apply(s->second, c, &result);
     model_apply(s->model, c, &reply);
@@ -211,7 +212,6 @@ bool audit_open(struct sim *s)
     uint64_t from = sm_seq(s->second) + 1;
     uint64_t last = sm_seq(s->engine->sm);
     s->clocks = 0;
-    s->heard_count = s->heard_checked = 0;
     if (last < from) // the start itself is a record beyond what was seen
         return sim_fail(
             s, "acknowledged records are gone: %" PRIu64 " was the last, now it is %" PRIu64,

@@ -6,8 +6,6 @@
 
 #include "base/banned.h"
 
-#define GATHER_NS (50 * NS_PER_MS) // requests that wait for one commit
-
 // ---- a heap of those with work ----------------------------------------------
 
 static bool is_before(const struct client *a, const struct client *b)
@@ -134,7 +132,9 @@ bool clients_submit(struct sim *s)
 {
     struct engine_request *first = NULL;
     s->active_count = 0;
-    uint64_t until_ns = s->now_ns + sim_random(s, GATHER_NS);
+    // The commit before may have taken a while.
+    uint64_t until_ns =
+        s->now_ns + sim_random(s, sim_once_in(s, 3) ? 3 * NS_PER_S : 20 * NS_PER_MS);
     while (clients_next_ns(s) <= until_ns) {
         struct client *c = heap_take(s);
         if (c->at_ns > s->now_ns) s->now_ns = c->at_ns;
@@ -198,7 +198,7 @@ void clients_release(struct sim *s)
 void clients_burst(struct sim *s, uint32_t count)
 {
     uint32_t at = (uint32_t)sim_random(s, s->clients_count);
-    uint64_t within_ns = sim_span(s, NS_PER_S, HOUR_NS);
+    uint64_t within_ns = sim_once_in(s, 3) ? NS_PER_S : sim_span(s, NS_PER_S, HOUR_NS);
     for (uint32_t i = 0; i < s->clients_count && count > 0; i++) {
         struct client *c = &s->clients[(at + i) % s->clients_count];
         if (c->at_ns != NEVER) continue;

@@ -160,10 +160,13 @@ struct sim {
     struct command_decoder *decoder;
     struct journal_cursor *cursor;
     struct hash128 chain;
-    uint64_t time_ns;                // of the last record
-    uint64_t reaped_ns;              // the built-in reaper's last round
-    uint64_t recovered_seq;          // where this start of the engine began
-    uint64_t clocks;                 // `clock` commands since then
+    uint64_t time_ns;                 // of the last record
+    uint64_t reaped_ns;               // the built-in reaper's last round
+    uint64_t recovered_seq;           // where this start of the engine began
+    uint64_t clocks;                  // `clock` commands since then
+    uint32_t kinds;                   // of the records of this step, a bit each
+    uint64_t stamp_ns, stamp_mono_ns; // the logged time after the step before, and when it was
+    uint64_t reap_since_ns, sweep_since_ns, clean_since_ns; // what is due was first seen; 0: none
     struct call *heard[CLIENTS_MAX]; // answers to commands of this step, by seq
     uint32_t heard_count, heard_checked;
     struct lease *leases;
@@ -255,7 +258,11 @@ void tickets_record(struct sim *s, const struct command *c, const struct sm_resu
                     uint64_t before_ns);
 bool tickets_check(struct sim *s);
 
-// After each step; some of it every so many.
+// After each step: is the logged time what the two clocks make of it, and was everything done that
+// was due.
+bool checks_time(struct sim *s);
+bool checks_due(struct sim *s);
+// After each step too; some of it every so many.
 bool checks_step(struct sim *s);
 // All of it, and a replay from the start of the log.
 bool checks_last(struct sim *s);

@@ -170,8 +170,11 @@ void world_start(struct sim *s, bool may_crash)
              s->options.request_ttl_ns / (int64_t)NS_PER_S);
     if (s->has_failed) return;
     shadow_open(s->engine);
-    if (!audit_open(s)) return;
-    audit_follow(s);
+    if (!audit_open(s) || !audit_follow(s)) return;
+    s->stamp_ns = s->engine->time.last_ns;
+    s->stamp_mono_ns = s->engine->time.last_mono_ns; // it read its config after that
+    s->reap_since_ns = s->sweep_since_ns = s->clean_since_ns = 0;
+    if (s->stamp_ns < s->time_ns) sim_fail(s, "the engine begins before its last record");
 }
 
 // The engine is not there for a while, in which its files and the clock may change.
@@ -239,6 +242,7 @@ bool world_step(struct sim *s)
     struct engine_figures before, after;
     engine_figures(s->engine, &before);
     s->heard_count = s->heard_checked = 0;
+    s->kinds = 0;
     sequencer_step(s->engine);
     s->step++;
     if (disk_is_dead()) {
@@ -254,7 +258,7 @@ bool world_step(struct sim *s)
         world_crash(s);
         return false;
     }
-    return audit_follow(s);
+    return audit_follow(s) && checks_time(s) && checks_due(s);
 }
 
 // ---- events -----------------------------------------------------------------
@@ -296,8 +300,13 @@ static void event_burst(struct sim *s)
     uint64_t planned = s->commands_wanted / 1000 * (s->now_ns / (share > 0 ? share : 1));
     bool is_late = s->tally.commands < planned;
     uint32_t count = 1 + (uint32_t)sim_random(s, sim_once_in(s, 10) ? s->clients_count : 12);
-    if (is_late) clients_burst(s, count);
     s->next_ns[EVENT_BURST] = s->now_ns + sim_span(s, MINUTE_NS, 16 * HOUR_NS);
+    if (!is_late) return;
+    clients_burst(s, count);
+    // What happens to the world matters most while clients are at work.
+    if (!sim_once_in(s, 3)) return;
+    enum event event = (enum event)(EVENT_CONFIG + sim_random(s, EVENT_DUE - EVENT_CONFIG));
+    s->next_ns[event] = s->now_ns + sim_span(s, NS_PER_S, 30 * MINUTE_NS);
 }
 
 void world_event(struct sim *s, enum event event)
