@@ -210,10 +210,20 @@ static int read_head(struct canonical_reader *r, struct sm *sm, uint64_t *ret_fo
     return 0;
 }
 
-static void read_cycle(struct canonical_reader *r, struct sm *sm)
+// Takes a text and fails the reader unless it is above the one before (TEXT_NONE for the first): a
+// list has one canonical order, and nothing in it twice.
+static struct text read_ascending(struct canonical_reader *r, struct text *before)
+{
+    struct text t = canonical_read_text(r);
+    if (before->data != NULL && text_compare(*before, t) >= 0) r->failed = true;
+    *before = t;
+    return t;
+}
+
+static void read_cycle(struct canonical_reader *r, struct sm *sm, struct text *before)
 {
     canonical_expect_array(r, 6);
-    struct text name = canonical_read_text(r);
+    struct text name = read_ascending(r, before);
     struct text state = canonical_read_text(r);
     struct life_cycle c = {0};
     c.min_count = canonical_read_i64(r);
@@ -238,6 +248,7 @@ static void read_userdata(struct canonical_reader *r, struct sm *sm, struct reso
         pair.key = canonical_read_text(r);
         pair.value = canonical_read_text(r);
         if (i > 0 && text_compare(before, pair.key) >= 0) r->failed = true;
+        if (text_is_empty(pair.value)) r->failed = true; // it would mean no value
         buffer_append(&sm->answer, &pair, sizeof(pair));
     }
     uint64_t bytes;
@@ -246,10 +257,10 @@ static void read_userdata(struct canonical_reader *r, struct sm *sm, struct reso
         NULL, (const struct userdata_pair *)(const void *)sm->answer.data, count, &bytes);
 }
 
-static void read_resource(struct canonical_reader *r, struct sm *sm)
+static void read_resource(struct canonical_reader *r, struct sm *sm, struct text *before)
 {
     canonical_expect_array(r, 8);
-    struct text name = canonical_read_text(r);
+    struct text name = read_ascending(r, before);
     struct text type = canonical_read_text(r);
     struct text state = canonical_read_text(r);
     struct text owner = canonical_read_text(r);
@@ -257,10 +268,7 @@ static void read_resource(struct canonical_reader *r, struct sm *sm)
     uint64_t expires_ns = canonical_read_u64(r);
     bool is_static = canonical_read_bool(r);
     if (name.size > SM_NAME_BYTES_MAX) r->failed = true;
-    if (r->failed || resource_find(sm, name) != NULL) {
-        r->failed = true;
-        return;
-    }
+    if (r->failed) return;
     struct type *t = type_take(sm, type);
     struct symbol *s = symbol_take(sm, state);
     struct resource *res = resource_new(sm, name);
@@ -296,13 +304,19 @@ static void relink_requests(struct sm *sm)
     free(all);
 }
 
-static void read_queue(struct canonical_reader *r, struct sm *sm)
+static void read_queue(struct canonical_reader *r, struct sm *sm, struct text *before_type,
+                       struct text *before_state)
 {
     canonical_expect_array(r, 3);
     struct text type = canonical_read_text(r);
     struct text state = canonical_read_text(r);
     uint32_t count = canonical_read_array(r);
-    if (count == 0 || queue_find(sm, type, state) != NULL) r->failed = true;
+    int order = before_type->data == NULL ? 1 : text_compare(type, *before_type);
+    if (count == 0 || order < 0 || (order == 0 && text_compare(state, *before_state) <= 0)) {
+        r->failed = true;
+    }
+    *before_type = type;
+    *before_state = state;
     uint64_t last_ticket = 0;
     for (uint32_t i = 0; i < count && !r->failed; i++) {
         canonical_expect_array(r, 4);
@@ -346,16 +360,20 @@ static void read_keys(struct canonical_reader *r, struct sm *sm)
 static int read_body(struct canonical_reader *r, struct sm *sm, uint64_t form)
 {
     uint32_t count = canonical_read_array(r);
+    struct text before = TEXT_NONE;
     for (uint32_t i = 0; i < count && !r->failed; i++) {
-        read_cycle(r, sm);
+        read_cycle(r, sm, &before);
     }
     count = canonical_read_array(r);
+    before = TEXT_NONE;
     for (uint32_t i = 0; i < count && !r->failed; i++) {
-        read_resource(r, sm);
+        read_resource(r, sm, &before);
     }
     count = canonical_read_array(r);
+    before = TEXT_NONE;
+    struct text before_state = TEXT_NONE;
     for (uint32_t i = 0; i < count && !r->failed; i++) {
-        read_queue(r, sm);
+        read_queue(r, sm, &before, &before_state);
     }
     relink_requests(sm);
     struct text config = canonical_read_text_or_nil(r);
