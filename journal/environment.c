@@ -202,6 +202,7 @@ int journal_environment_read(struct journal *j, const char *name, struct journal
 int journal_environment_open(struct journal *j, struct journal_problem *problem)
 {
     int err = data_check(j->path, problem);
+    if (err == 0) err = journal_pages_check(j->path, problem);
     if (err != 0) return err;
     int rc = file_make(j->path, "lock.mdb");
     if (rc != 0) return journal_failed(problem, rc, j->path, "open lock.mdb for writing");

@@ -95,6 +95,12 @@ int journal_ends_find(struct journal *j, struct journal_problem *problem);
 // MDB_ code; *ret_first is the first record that stays, once the transaction is committed.
 int journal_trim_some(struct journal *j, MDB_txn *txn, size_t most, uint64_t *ret_first);
 
+// ---- pages.c: before LMDB sees it --------------------------------------------
+
+// Looks through the pages of PATH/data.mdb that lead to others: nobody may be writing. What passes
+// LMDB can be let loose on. BOSKOS_E_CORRUPT; BOSKOS_E_NOMEM, BOSKOS_E_IO.
+int journal_pages_check(const char *path, struct journal_problem *problem);
+
 // ---- witness.c: the tail witness ----------------------------------------------
 
 #define WITNESS_NAME "WITNESS"

@@ -1,0 +1,445 @@
+// LMDB trusts its pages: over a damaged one it reads astray, divides by zero, asks for absurd
+// amounts of memory, or takes pages into use that are in use already, so that a later commit
+// destroys an earlier one. So before LMDB gets to see data.mdb all pages on which others depend are
+// looked through: both meta pages, the branches of every tree, the leaves that lead to overflow
+// pages, the list of free pages. No page may have two uses; a root that points to an older tree is
+// found by that too, since its pages are in the free list.
+//
+// What is known here of LMDB's form is version 1 of its data, in the byte order and word size of
+// this machine. The cost is one read of the pages: of a log beyond LEAVES_READ_MAX pages the leaves
+// are passed over, but for the outermost ones of each tree, and with them what overflows from them.
+#include "journal/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/banned.h"
+
+#define LEAVES_READ_MAX 262144u // pages in use: 1 GiB
+#define DEPTH_MAX 32u           // LMDB's own bound
+#define PAGE_BYTES_MIN 256u
+#define PAGE_BYTES_MAX 65536u
+#define FIRST_PAGE 2 // behind the meta pages
+#define NO_PAGE UINT64_MAX
+#define TREES_MAX 8 // tables with a name; we have three
+#define KEY_BYTES_MAX 511
+
+// Where LMDB has what, in bytes.
+enum {
+    PAGE_NUMBER = 0,
+    PAGE_FLAGS = 10,
+    PAGE_LOWER = 12,
+    PAGE_UPPER = 14,
+    PAGE_COUNT = 12, // of an overflow page
+    PAGE_HEAD = 16,
+
+    NODE_FLAGS = 4,
+    NODE_KEY_SIZE = 6,
+    NODE_HEAD = 8,
+
+    META_MAGIC = 16,
+    META_VERSION = 20,
+    META_FREE = 40, // the tree of free pages; its first number is the size of a page
+    META_MAIN = 88,
+    META_LAST_PAGE = 136,
+    META_TRANSACTION = 144,
+    META_END = 152,
+
+    TREE_FLAGS = 4,
+    TREE_ROOT = 40,
+    TREE_BYTES = 48,
+};
+
+#define MAGIC 0xBEEFC0DEu
+#define VERSION 1u
+
+enum page_kind { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8 };
+enum node_flag { NODE_BIG = 1, NODE_TREE = 2 };
+enum tree_kind { TREE_FREE, TREE_MAIN, TREE_TABLE };
+
+#define TREE_FLAGS_FREE 8 // its keys are integers
+
+struct pages {
+    const char *path;
+    struct journal_problem *problem;
+    const uint8_t *bytes;
+    size_t size;
+    uint64_t page_bytes;
+    uint64_t count; // pages there may be: below LMDB's last one and the end of the file
+    uint64_t last;
+    uint8_t *used; // a bit a page
+    bool leaves_are_read;
+    uint64_t roots[TREES_MAX]; // of the tables
+    size_t roots_count;
+};
+
+// The way from a root to a page.
+struct walk {
+    enum tree_kind kind;
+    uint32_t depth, leaf_depth; // leaf_depth 0: not known yet
+    uint64_t pages[DEPTH_MAX];
+    uint32_t next[DEPTH_MAX]; // the node that comes next
+    const uint8_t *key;       // the one before
+    uint32_t key_size;
+    bool key_is_leaf, has_key;
+};
+
+static uint16_t get_u16(const uint8_t *at)
+{
+    uint16_t value;
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+static uint32_t get_u32(const uint8_t *at)
+{
+    uint32_t value;
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+static uint64_t get_u64(const uint8_t *at)
+{
+    uint64_t value;
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+static int damaged(const struct pages *p, uint64_t page, const char *what)
+{
+    return journal_problem(p->problem, BOSKOS_E_CORRUPT, 0,
+                           "%s/data.mdb is damaged: page %" PRIu64 " %s", p->path, page, what);
+}
+
+// Notes that a run of pages has its one use.
+static int pages_take(struct pages *p, uint64_t page, uint64_t count)
+{
+    if (page < FIRST_PAGE || page > p->last || count > p->last - page + 1)
+        return damaged(p, page, "is none it can have");
+    for (uint64_t i = page; i < page + count; i++) {
+        if ((p->used[i / 8] >> (i % 8) & 1) != 0) return damaged(p, i, "is used twice");
+        p->used[i / 8] = (uint8_t)(p->used[i / 8] | 1u << (i % 8));
+    }
+    return 0;
+}
+
+// NULL when the file ends before the run of pages does.
+static const uint8_t *page_at(const struct pages *p, uint64_t page, uint64_t count)
+{
+    if (page >= p->count || count > p->count - page) return NULL;
+    return p->bytes + page * p->page_bytes;
+}
+
+// ---- nodes ------------------------------------------------------------------
+
+struct node {
+    uint32_t flags;
+    const uint8_t *key;
+    uint32_t key_size;
+    uint64_t child;      // of a branch
+    uint64_t size;       // of a leaf's value
+    const uint8_t *data; // the value, or the number of the page it is on
+};
+
+static uint32_t nodes_count(const uint8_t *page)
+{
+    return (get_u16(page + PAGE_LOWER) - PAGE_HEAD) / 2u;
+}
+
+// The node must lie within its page. *ret_bytes is the room it takes.
+static int node_read(const struct pages *p, uint64_t number, const uint8_t *page, uint32_t index,
+                     struct node *ret_node, uint64_t *ret_bytes)
+{
+    uint32_t at = get_u16(page + PAGE_HEAD + 2 * index);
+    bool is_leaf = get_u16(page + PAGE_FLAGS) == PAGE_LEAF;
+    if (at < get_u16(page + PAGE_UPPER) || at % 2 != 0 || at > p->page_bytes - NODE_HEAD)
+        return damaged(p, number, "has an entry outside");
+
+    const uint8_t *node = page + at;
+    struct node n = {.flags = get_u16(node + NODE_FLAGS), .key = node + NODE_HEAD};
+    n.key_size = get_u16(node + NODE_KEY_SIZE);
+    n.data = n.key + n.key_size;
+    uint64_t bytes = NODE_HEAD + (uint64_t)n.key_size;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint64_t number_in_node = get_u16(node) | (uint64_t)get_u16(node + 2) << 16;
+#else
+    uint64_t number_in_node = get_u16(node + 2) | (uint64_t)get_u16(node) << 16;
+#endif
+    if (is_leaf) {
+        n.size = number_in_node;
+        bytes += (n.flags & NODE_BIG) != 0 ? sizeof(uint64_t) : n.size;
+    } else {
+        n.child = number_in_node | (uint64_t)n.flags << 32;
+    }
+    if (n.key_size > KEY_BYTES_MAX || bytes > p->page_bytes - at)
+        return damaged(p, number, "has an entry that is too long");
+    *ret_node = n;
+    *ret_bytes = (bytes + 1) / 2 * 2;
+    return 0;
+}
+
+// Reads the head of a branch or leaf and sees that its nodes fill exactly the room they have.
+static int page_check(const struct pages *p, uint64_t number, const uint8_t **ret_page)
+{
+    const uint8_t *page = page_at(p, number, 1);
+    if (page == NULL) return damaged(p, number, "is beyond the end of the file");
+    uint32_t flags = get_u16(page + PAGE_FLAGS);
+    uint32_t lower = get_u16(page + PAGE_LOWER), upper = get_u16(page + PAGE_UPPER);
+    if (get_u64(page + PAGE_NUMBER) != number || (flags != PAGE_BRANCH && flags != PAGE_LEAF))
+        return damaged(p, number, "is another than it should be");
+    if (lower <= PAGE_HEAD || lower % 2 != 0 || lower > upper || upper > p->page_bytes)
+        return damaged(p, number, "has an impossible number of entries");
+
+    uint64_t room = p->page_bytes - upper;
+    for (uint32_t i = 0; i < nodes_count(page); i++) {
+        struct node n;
+        uint64_t bytes = 0;
+        int err = node_read(p, number, page, i, &n, &bytes);
+        if (err != 0) return err;
+        if (bytes > room) return damaged(p, number, "has entries that overlap");
+        room -= bytes;
+    }
+    if (room != 0) return damaged(p, number, "has entries that do not fill it");
+    *ret_page = page;
+    return 0;
+}
+
+// ---- leaves -----------------------------------------------------------------
+
+// Keys ascend through the whole tree; one in a branch may come again as the first one below it.
+static int key_check(const struct pages *p, struct walk *w, uint64_t page, const struct node *n,
+                     bool is_leaf)
+{
+    if (w->kind == TREE_FREE && n->key_size != sizeof(uint64_t))
+        return damaged(p, page, "has an impossible key");
+    int order = 1;
+    if (w->has_key && w->kind == TREE_FREE) {
+        uint64_t before = get_u64(w->key), key = get_u64(n->key);
+        order = (key > before) - (key < before);
+    } else if (w->has_key) {
+        order = text_compare(text_of((const char *)n->key, n->key_size),
+                             text_of((const char *)w->key, w->key_size));
+    }
+    if (order < 0 || (order == 0 && (w->key_is_leaf || !is_leaf)))
+        return damaged(p, page, "has keys that are not in order");
+    w->key = n->key;
+    w->key_size = n->key_size;
+    w->key_is_leaf = is_leaf;
+    w->has_key = true;
+    return 0;
+}
+
+// Finds a value that lies on pages of its own, and takes them.
+static int overflow_take(struct pages *p, struct node *n)
+{
+    uint64_t page = get_u64(n->data);
+    uint64_t needed = (PAGE_HEAD - 1 + n->size) / p->page_bytes + 1;
+    const uint8_t *bytes = page_at(p, page, needed);
+    if (bytes == NULL) return damaged(p, page, "is beyond the end of the file");
+    uint64_t has = get_u32(bytes + PAGE_COUNT);
+    if (get_u64(bytes + PAGE_NUMBER) != page || get_u16(bytes + PAGE_FLAGS) != PAGE_OVERFLOW ||
+        has < needed)
+        return damaged(p, page, "is another than it should be");
+    n->data = bytes + PAGE_HEAD;
+    return pages_take(p, page, has);
+}
+
+// A list of free pages: how many, and their numbers, which descend.
+static int free_take(struct pages *p, uint64_t page, const struct node *n)
+{
+    uint64_t count = n->size < sizeof(uint64_t) ? UINT64_MAX : get_u64(n->data);
+    if (n->size % sizeof(uint64_t) != 0 || count > n->size / sizeof(uint64_t) - 1)
+        return damaged(p, page, "has a list of free pages that is too long");
+    uint64_t before = NO_PAGE;
+    for (uint64_t i = 1; i <= count; i++) {
+        uint64_t number = get_u64(n->data + i * sizeof(uint64_t));
+        if (number >= before) return damaged(p, page, "has free pages that are not in order");
+        int err = pages_take(p, number, 1);
+        if (err != 0) return err;
+        before = number;
+    }
+    return 0;
+}
+
+static int table_take(struct pages *p, uint64_t page, const struct node *n)
+{
+    if (n->size != TREE_BYTES || p->roots_count == TREES_MAX || get_u16(n->data + TREE_FLAGS) != 0)
+        return damaged(p, page, "has a table that is none of ours");
+    p->roots[p->roots_count++] = get_u64(n->data + TREE_ROOT);
+    return 0;
+}
+
+static int leaf_take(struct pages *p, struct walk *w, uint64_t number, const uint8_t *page)
+{
+    uint32_t allowed = w->kind == TREE_MAIN ? NODE_TREE : NODE_BIG;
+    for (uint32_t i = 0; i < nodes_count(page); i++) {
+        struct node n;
+        uint64_t bytes = 0;
+        int err = node_read(p, number, page, i, &n, &bytes);
+        if (err == 0) err = key_check(p, w, number, &n, true);
+        if (err != 0) return err;
+        if ((n.flags & ~allowed) != 0 || (w->kind == TREE_MAIN && n.flags != NODE_TREE))
+            return damaged(p, number, "has an entry of an unknown kind");
+        if ((n.flags & NODE_BIG) != 0) err = overflow_take(p, &n);
+        if (err == 0 && w->kind == TREE_FREE) err = free_take(p, number, &n);
+        if (err == 0 && w->kind == TREE_MAIN) err = table_take(p, number, &n);
+        if (err != 0) return err;
+    }
+    return 0;
+}
+
+// ---- trees ------------------------------------------------------------------
+
+// Takes a page that the walk has come to, and goes down into it when it is a branch.
+static int walk_enter(struct pages *p, struct walk *w, uint64_t number)
+{
+    if (w->depth == DEPTH_MAX) return damaged(p, number, "is too deep in its tree");
+    const uint8_t *page = NULL;
+    int err = pages_take(p, number, 1);
+    if (err == 0) err = page_check(p, number, &page);
+    if (err != 0) return err;
+
+    bool is_leaf = get_u16(page + PAGE_FLAGS) == PAGE_LEAF;
+    if (is_leaf && w->leaf_depth == 0) w->leaf_depth = w->depth + 1;
+    if (w->leaf_depth != 0 && is_leaf != (w->depth + 1 == w->leaf_depth))
+        return damaged(p, number, "is not as deep in its tree as others");
+    if (is_leaf) return leaf_take(p, w, number, page);
+    w->pages[w->depth] = number;
+    w->next[w->depth] = 0;
+    w->depth++;
+    return 0;
+}
+
+// Is the child of the present branch a leaf that need not be read? The first of the tree is always
+// read: only then it is known how deep leaves are. The last is where the next append goes.
+static bool leaf_is_passed_over(const struct pages *p, const struct walk *w)
+{
+    if (p->leaves_are_read || w->kind != TREE_TABLE || w->depth + 1 != w->leaf_depth) return false;
+    for (uint32_t i = 0; i < w->depth; i++)
+        if (w->next[i] < nodes_count(p->bytes + w->pages[i] * p->page_bytes)) return true;
+    return false;
+}
+
+static int tree_take(struct pages *p, enum tree_kind kind, uint64_t root)
+{
+    if (root == NO_PAGE) return 0; // it is empty
+    struct walk w = {.kind = kind};
+    int err = walk_enter(p, &w, root);
+    // Ends: each step takes a page that nobody had, or goes up.
+    while (err == 0 && w.depth > 0) {
+        uint32_t top = w.depth - 1;
+        uint64_t number = w.pages[top];
+        const uint8_t *page = p->bytes + number * p->page_bytes;
+        if (w.next[top] == nodes_count(page)) {
+            w.depth--;
+            continue;
+        }
+        struct node n;
+        uint64_t bytes = 0;
+        uint32_t index = w.next[top]++;
+        err = node_read(p, number, page, index, &n, &bytes);
+        // The first key of a branch says nothing.
+        if (err == 0 && index > 0) err = key_check(p, &w, number, &n, false);
+        if (err != 0) return err;
+        if (leaf_is_passed_over(p, &w) && n.child < p->count)
+            err = pages_take(p, n.child, 1);
+        else
+            err = walk_enter(p, &w, n.child);
+    }
+    return err;
+}
+
+// ---- meta pages -------------------------------------------------------------
+
+static int meta_check(const struct pages *p, uint64_t number)
+{
+    if (p->size < (number + 1) * p->page_bytes)
+        return damaged(p, number, "is beyond the end of the file");
+    const uint8_t *meta = p->bytes + number * p->page_bytes;
+    if (get_u64(meta + PAGE_NUMBER) != number || get_u16(meta + PAGE_FLAGS) != PAGE_META ||
+        get_u32(meta + META_MAGIC) != MAGIC || get_u32(meta + META_VERSION) != VERSION ||
+        get_u32(meta + META_FREE) != p->page_bytes ||
+        get_u16(meta + META_FREE + TREE_FLAGS) != TREE_FLAGS_FREE ||
+        get_u16(meta + META_MAIN + TREE_FLAGS) != 0)
+        return damaged(p, number, "is no meta page of this version");
+    return 0;
+}
+
+// Checks both meta pages and finds the one in force. Transactions take turns on them: so their
+// numbers follow, and page 1 has the odd ones.
+static int metas_check(struct pages *p, const uint8_t **ret_meta)
+{
+    if (p->size < META_END) return damaged(p, 0, "is beyond the end of the file");
+    p->page_bytes = get_u32(p->bytes + META_FREE);
+    if (p->page_bytes < PAGE_BYTES_MIN || p->page_bytes > PAGE_BYTES_MAX ||
+        (p->page_bytes & (p->page_bytes - 1)) != 0)
+        return damaged(p, 0, "is no meta page of this version");
+    int err = meta_check(p, 0);
+    if (err == 0) err = meta_check(p, 1);
+    if (err != 0) return err;
+
+    const uint8_t *second = p->bytes + p->page_bytes;
+    uint64_t even = get_u64(p->bytes + META_TRANSACTION);
+    uint64_t odd = get_u64(second + META_TRANSACTION);
+    bool is_new = even == 0 && odd == 0;
+    if (!is_new && (even % 2 != 0 || (even + 1 != odd && odd + 1 != even)))
+        return damaged(p, even % 2 != 0 ? 0 : 1, "has a transaction that cannot be the next");
+    *ret_meta = odd > even ? second : p->bytes;
+    return 0;
+}
+
+static int all_check(struct pages *p)
+{
+    const uint8_t *meta = NULL;
+    int err = metas_check(p, &meta);
+    if (err != 0) return err;
+
+    p->count = p->size / p->page_bytes;
+    p->last = get_u64(meta + META_LAST_PAGE);
+    // The last pages of a transaction may have been given back before they were written.
+    if (p->last >= 2 * p->count + FIRST_PAGE) return damaged(p, p->last, "is beyond the end");
+    if (p->count > p->last + 1) p->count = p->last + 1;
+    p->leaves_are_read = p->count <= LEAVES_READ_MAX;
+    p->used = calloc(1, p->last / 8 + 1);
+    if (p->used == NULL)
+        return journal_problem(p->problem, BOSKOS_E_NOMEM, 0, "%s: no memory", p->path);
+
+    err = tree_take(p, TREE_MAIN, get_u64(meta + META_MAIN + TREE_ROOT));
+    for (size_t i = 0; i < p->roots_count && err == 0; i++)
+        err = tree_take(p, TREE_TABLE, p->roots[i]);
+    if (err == 0) err = tree_take(p, TREE_FREE, get_u64(meta + META_FREE + TREE_ROOT));
+    free(p->used);
+    return err;
+}
+
+int journal_pages_check(const char *path, struct journal_problem *problem)
+{
+    char *file = journal_path(path, "data.mdb");
+    if (file == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", path);
+
+    struct stat status;
+    void *bytes = MAP_FAILED;
+    int rc = 0, err = 0;
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0)
+        rc = errno;
+    else if ((bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0)) ==
+             MAP_FAILED)
+        rc = errno;
+    if (rc != 0) {
+        err = journal_failed(problem, rc, file, "read it");
+    } else {
+        struct pages p = {
+            .path = path, .problem = problem, .bytes = bytes, .size = (size_t)status.st_size};
+        err = all_check(&p);
+        (void)munmap(bytes, p.size);
+    }
+    if (fd >= 0) (void)close(fd);
+    free(file);
+    return err;
+}
