@@ -130,6 +130,27 @@ static void page_spans(struct http_server *s, const struct engine_figures *f, st
                  wall_ns > f->snapshot_time_ns ? wall_ns - f->snapshot_time_ns : 0);
 }
 
+static void page_space(const struct engine_figures *f, struct buffer *out)
+{
+    const struct {
+        const char *name, *help;
+        uint64_t value;
+    } figures[] = {
+        {"boskosd_space_low", "1 while acquires are refused to keep room for the rest.",
+         f->space_low},
+        {"boskosd_log_bytes", "Used pages of the log.", f->log_bytes},
+        {"boskosd_log_file_bytes", "Size of data.mdb.", f->log_bytes_file},
+        {"boskosd_log_free_bytes", "Pages of it that are free again.", f->log_bytes_free},
+        {"boskosd_log_first_seq", "Sequence number of the first record that is kept.",
+         f->log_first},
+        {"boskosd_snapshots_kept", "Snapshots that are kept.", f->snapshots_kept},
+        {"boskosd_snapshots_bytes", "Their size.", f->snapshots_bytes},
+        {"boskosd_space_full", "1 while commands are refused for want of space.", f->is_full},
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
+        series_number(out, figures[i].name, figures[i].help, "gauge", figures[i].value);
+}
+
 static void page_engine(struct http_server *s, struct buffer *out)
 {
     struct engine_figures f;
@@ -148,15 +169,6 @@ static void page_engine(struct http_server *s, struct buffer *out)
         {"boskosd_commands_total", "Commands in them.", "counter", f.commands},
         {"boskosd_refused_nospace_total", "Requests refused because the disk or the map was full.",
          "counter", f.refused_nospace},
-        {"boskosd_space_low", "1 while acquires are refused to keep room for the rest.", "gauge",
-         f.space_low},
-        {"boskosd_log_bytes", "Used pages of the log.", "gauge", f.log_bytes},
-        {"boskosd_log_file_bytes", "Size of data.mdb.", "gauge", f.log_bytes_file},
-        {"boskosd_log_free_bytes", "Pages of it that are free again.", "gauge", f.log_bytes_free},
-        {"boskosd_log_first_seq", "Sequence number of the first record that is kept.", "gauge",
-         f.log_first},
-        {"boskosd_snapshots_kept", "Snapshots that are kept.", "gauge", f.snapshots_kept},
-        {"boskosd_snapshots_bytes", "Their size.", "gauge", f.snapshots_bytes},
         {"boskosd_snapshots_total", "Snapshots written.", "counter", f.snapshots},
         {"boskosd_snapshot_seq", "Sequence number of the newest snapshot.", "gauge",
          f.snapshot_seq},
@@ -177,8 +189,6 @@ static void page_engine(struct http_server *s, struct buffer *out)
          f.clock_jumps_forward},
         {"boskosd_reaped_total", "Reap commands.", "counter", f.reaped},
         {"boskosd_cleaned_total", "Clean commands.", "counter", f.cleaned},
-        {"boskosd_space_full", "1 while commands are refused for want of space.", "gauge",
-         f.is_full},
         {"boskosd_shadow_broken", "1 when the shadow stopped: no snapshots until a restart.",
          "gauge", f.shadow_broken},
         {"boskosd_snapshots_set_aside", "Damaged snapshots set aside at the start.", "gauge",
@@ -205,6 +215,7 @@ static void page_engine(struct http_server *s, struct buffer *out)
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         series_number(out, figures[i].name, figures[i].help, figures[i].type, figures[i].value);
 
+    page_space(&f, out);
     page_spans(s, &f, out);
 }
 

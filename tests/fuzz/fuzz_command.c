@@ -58,7 +58,8 @@ static bool is_possible(const struct command *c)
     case COMMAND_EXPIRE:
     case COMMAND_REAP:
     case COMMAND_CLEAN:
-    case COMMAND_CLOCK: break;
+    case COMMAND_CLOCK:
+    case COMMAND_REPAIRED: break;
     }
     return true;
 }

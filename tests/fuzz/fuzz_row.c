@@ -63,8 +63,8 @@ static void check_row(struct text input)
     buffer_init(&payload);
     buffer_init(&made);
     struct command c = {.kind = COMMAND_ACQUIRE};
-    c.as.acquire =
-        (struct command_acquire){TEXT("t"), TEXT("free"), TEXT("busy"), TEXT("ann"), TEXT("id")};
+    c.as.acquire = (struct command_acquire){TEXT("t"),   TEXT("free"), TEXT("busy"),
+                                            TEXT("ann"), TEXT("id"),   TEXT_NONE};
     command_encode(&c, &payload);
     struct record record = {.seq = 1,
                             .time_ns = TIME_NS,

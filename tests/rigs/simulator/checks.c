@@ -1,6 +1,7 @@
 // What is compared now and then: counts, ranks, whole states, and replays of the log.
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/assert.h"
 #include "tests/rigs/simulator/simulator.h"
@@ -205,6 +206,17 @@ static bool replay(struct sim *s, struct sm *sm, struct hash128 chain)
     return is_same;
 }
 
+// One of the snapshots of a trimmed log.
+static uint64_t any_snapshot(struct sim *s)
+{
+    uint64_t *seqs = NULL, seq = UINT64_MAX;
+    size_t count = 0;
+    int err = journal_snapshots(s->engine->journal, false, &seqs, &count);
+    if (err == 0 && count > 0) seq = seqs[sim_random(s, count)];
+    free(seqs);
+    return seq;
+}
+
 bool checks_replay(struct sim *s, bool from_start)
 {
     struct journal_problem problem = {0};
@@ -216,7 +228,7 @@ bool checks_replay(struct sim *s, bool from_start)
     if (from_start && journal_first(s->engine->journal) == 1) {
         sm = sm_new(s->seed);
     } else {
-        uint64_t most = from_start ? 1 + sim_random(s, sm_seq(s->second)) : UINT64_MAX;
+        uint64_t most = from_start ? any_snapshot(s) : UINT64_MAX;
         int err = recovery_load(s->engine->journal, most, false, s->seed, &s->log, &sm, &seq,
                                 &chain, &problem);
         if (err != 0) return sim_fail(s, "no snapshot to replay from: %s", problem.text);
