@@ -32,12 +32,13 @@ static struct sm_result acquire(struct sm *sm, const char *state, const char *id
     return apply(sm, c, time_ns);
 }
 
-static struct sm_result acquire_by_key(struct sm *sm, const char *owner, const char *key)
+static struct sm_result acquire_by_key(struct sm *sm, const char *owner, const char *key,
+                                       uint64_t time_ns)
 {
     struct command c = {.kind = COMMAND_ACQUIRE,
                         .as.acquire = {TEXT("t"), TEXT("free"), TEXT("busy"), text_from(owner),
                                        TEXT_NONE, text_from(key)}};
-    return apply(sm, c, START_NS);
+    return apply(sm, c, time_ns);
 }
 
 static struct sm_result release(struct sm *sm, const char *name, uint64_t time_ns)
@@ -216,8 +217,8 @@ static void test_snapshot_damaged(void **unused)
     }
     damage_snapshot(sm);
     sm = sm_with_static();
-    acquire_by_key(sm, "ann", "k");
-    acquire_by_key(sm, "ann", "j");
+    acquire_by_key(sm, "ann", "k", START_NS);
+    acquire_by_key(sm, "ann", "j", START_NS);
     damage_snapshot(sm);
 }
 
@@ -251,6 +252,35 @@ static void test_snapshot_too_new(void **unused)
         bytes.data[at] = kept;
     }
     buffer_release(&bytes);
+    sm_free(sm);
+}
+
+// ---- idempotency keys ---------------------------------------------------------------------------
+
+// Not even a dead entry of the queue is swept for it.
+static void test_repeat_changes_nothing(void **unused)
+{
+    (void)unused;
+    struct sm *sm = sm_with_static();
+    assert_int_equal(acquire_by_key(sm, "ann", "k", START_NS).reason, SM_OK);
+    assert_int_equal(acquire_by_key(sm, "ann", "j", START_NS).reason, SM_OK);
+    assert_int_equal(acquire(sm, "free", "id", START_NS).reason, SM_NO_AVAILABLE);
+    uint64_t later_ns = START_NS + SM_REQUEST_TTL_DEFAULT_NS + 1;
+    struct hash128 before = sm_digest(sm);
+    struct sm_result result = acquire_by_key(sm, "ann", "k", later_ns);
+    assert_true(result.is_repeat);
+    assert_true(text_equal(result.resources[0].name, TEXT("a")));
+    assert_true(result.resources[0].lastupdate_ns == START_NS);
+    assert_int_equal(result.effect, 0);
+    struct command other = {.kind = COMMAND_ACQUIRE,
+                            .as.acquire = {TEXT("t"), TEXT("free"), TEXT("leased"), TEXT("ann"),
+                                           TEXT("id-2"), TEXT("k")}};
+    result = apply(sm, other, later_ns);
+    assert_int_equal(result.reason, SM_KEY_MISMATCH);
+    assert_int_equal(sm_reason_status(result.reason), 409);
+    assert_int_equal(result.effect, 0);
+    assert_true(hash128_equal(sm_digest(sm), before));
+    assert_int_equal(sm_queue_entries(sm), 1);
     sm_free(sm);
 }
 
@@ -428,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_snapshot_stops),
         cmocka_unit_test(test_snapshot_damaged),
         cmocka_unit_test(test_snapshot_without_keys),
+        cmocka_unit_test(test_repeat_changes_nothing),
         cmocka_unit_test(test_snapshot_too_new),
         cmocka_unit_test(test_queue_full),
         cmocka_unit_test(test_queues_full),

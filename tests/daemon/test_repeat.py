@@ -54,6 +54,7 @@ class LostReply(boskosd.DaemonTest):
         self.assertEqual(d.stop(), 0)
         self.assertTrue(d.snapshots(), "an ordered end was expected to leave a snapshot")
         d.start()
+        self.assertEqual([f for f in os.listdir(d.journal) if f.endswith(".bad")], [], "the snapshot was not taken")
         again = acquire(d, "ann", "job/1")
         self.assertEqual(again.json, first.json, "nothing was expected to change")
         self.assertEqual(held(d, "ann"), name)
