@@ -82,7 +82,8 @@ static void renew(struct sim *s, const struct command *c, uint64_t before_ns)
 void tickets_record(struct sim *s, const struct command *c, const struct sm_result *r,
                     uint64_t before_ns)
 {
-    if (c->kind == COMMAND_CLOCK || c->kind == COMMAND_STARTED) renew(s, c, before_ns);
+    if (c->kind == COMMAND_CLOCK || c->kind == COMMAND_STARTED || c->kind == COMMAND_REPAIRED)
+        renew(s, c, before_ns);
     if (c->kind != COMMAND_ACQUIRE || c->as.acquire.request_id.size == 0) return;
     if (r->reason == SM_QUEUE_FULL || r->reason == SM_QUEUES_FULL) return;
     poll(s, c, r->reason == SM_OK);
