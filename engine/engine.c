@@ -189,7 +189,8 @@ static void journal_damaged(void *context, const char *why)
 
 static void journal_noticed(void *context, const char *what)
 {
-    const struct engine *e = context;
+    struct engine *e = context;
+    atomic_fetch_add(&e->counters.journal_faults, 1);
     log_event(e->options.log, LOG_ERROR, what);
 }
 

@@ -149,6 +149,7 @@ struct engine_figures {
     uint64_t config_warnings;  // in the file that was read last
     uint64_t config_unwatched; // 1 when changes of the file are not seen
     uint64_t clock_jumps_back;
+    uint64_t journal_faults;    // found at the start, that could be passed over
     uint64_t recovery_ns;       // what the recovery at the start took
     uint64_t recovery_commands; // how many commands it replayed
     const char *network;        // the network file system the data is on; NULL: none is known

@@ -66,6 +66,7 @@ void engine_figures(struct engine *e, struct engine_figures *ret_figures)
         .config_warnings = atomic_load(&c->config_warnings),
         .config_unwatched = atomic_load(&c->config_unwatched),
         .clock_jumps_back = atomic_load(&c->clock_jumps_back),
+        .journal_faults = atomic_load(&c->journal_faults),
         .recovery_ns = atomic_load(&c->recovery_ns),
         .recovery_commands = atomic_load(&c->recovery_commands),
         .network = journal.network,

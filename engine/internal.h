@@ -80,8 +80,8 @@ struct counters {
         config_loads, config_errors, config_bad, clock_jumps, clock_behind_ns, reaped, cleaned,
         space_low, log_bytes_free, snapshots_kept, snapshots_bytes, is_full, shadow_broken,
         snapshots_set_aside, readers_cleared, readers_failures, leased_missing, leased_bad,
-        config_reads, config_warnings, config_unwatched, clock_jumps_back, recovery_ns,
-        recovery_commands, turn_ns, commit_since_ns;
+        config_reads, config_warnings, config_unwatched, clock_jumps_back, journal_faults,
+        recovery_ns, recovery_commands, turn_ns, commit_since_ns;
     struct atomic_histogram commit_us, batch_commands;
 };
 

@@ -40,6 +40,7 @@ static bool is_whole(struct engine *e, uint64_t seq)
         journal_snapshot_close(map);
         return true;
     }
+    atomic_fetch_add(&e->counters.snapshot_failures, 1);
     log_event(e->options.log, LOG_ERROR, "a snapshot cannot be read back; the log is not trimmed",
               LOG_F_STRING("problem", problem.text), LOG_F_U64("seq", seq));
     return false;
@@ -51,6 +52,7 @@ static void remove_snapshots(struct engine *e, const struct retained *list, size
         if (list[i].is_kept) continue;
         int err = journal_snapshot_remove(e->journal, list[i].seq);
         if (err != 0) {
+            atomic_fetch_add(&e->counters.snapshot_failures, 1);
             log_event(e->options.log, LOG_ERROR, "a snapshot cannot be removed",
                       LOG_F_U64("seq", list[i].seq), LOG_F_STRING("error", boskos_error_text(err)));
             continue;

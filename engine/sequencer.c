@@ -252,7 +252,9 @@ static void look_for_room(struct engine *e)
     if (journal_has_room(e->journal) && has_reserve == !e->is_low) return;
     uint64_t now_ns = clock_mono_ns(&e->options.clock);
     if (e->room_checked_ns != 0 && now_ns < e->room_checked_ns + ROOM_CHECK_NS) return;
+    atomic_store(&e->counters.commit_since_ns, now_ns); // it may hang as a commit may
     int err = journal_make_room(e->journal, &problem);
+    atomic_store(&e->counters.commit_since_ns, 0);
     if (err != 0 && err != BOSKOS_E_NOSPACE) commit_failed(e, err, &problem);
     bool is_low = err != 0 || !has_reserve;
     // Only where there was no more, or what there is are free pages, is the next look put off.

@@ -130,25 +130,49 @@ static void page_spans(struct http_server *s, const struct engine_figures *f, st
                  wall_ns > f->snapshot_time_ns ? wall_ns - f->snapshot_time_ns : 0);
 }
 
-static void page_space(const struct engine_figures *f, struct buffer *out)
+struct figure {
+    const char *name, *help, *type;
+    uint64_t value;
+};
+
+static void page_table(const struct figure *figures, size_t count, struct buffer *out)
 {
-    const struct {
-        const char *name, *help;
-        uint64_t value;
-    } figures[] = {
-        {"boskosd_space_low", "1 while acquires are refused to keep room for the rest.",
-         f->space_low},
-        {"boskosd_log_bytes", "Used pages of the log.", f->log_bytes},
-        {"boskosd_log_file_bytes", "Size of data.mdb.", f->log_bytes_file},
-        {"boskosd_log_free_bytes", "Pages of it that are free again.", f->log_bytes_free},
-        {"boskosd_log_first_seq", "Sequence number of the first record that is kept.",
-         f->log_first},
-        {"boskosd_snapshots_kept", "Snapshots that are kept.", f->snapshots_kept},
-        {"boskosd_snapshots_bytes", "Their size.", f->snapshots_bytes},
-        {"boskosd_space_full", "1 while commands are refused for want of space.", f->is_full},
+    for (size_t i = 0; i < count; i++)
+        series_number(out, figures[i].name, figures[i].help, figures[i].type, figures[i].value);
+}
+
+// What an operator is to act on.
+static void page_alarms(const struct engine_figures *f, struct buffer *out)
+{
+    const struct figure figures[] = {
+        {"boskosd_space_full", "1 while commands are refused for want of space.", "gauge",
+         f->is_full},
+        {"boskosd_shadow_broken", "1 when the shadow stopped: no snapshots until a restart.",
+         "gauge", f->shadow_broken},
+        {"boskosd_snapshots_set_aside", "Damaged snapshots set aside at the start.", "gauge",
+         f->snapshots_set_aside},
+        {"boskosd_readers_cleared_total", "Slots of killed readers of the log.", "counter",
+         f->readers_cleared},
+        {"boskosd_readers_check_failures_total", "Times the readers could not be checked.",
+         "counter", f->readers_failures},
+        {"boskosd_cleaner_missing_total", "Leased names that were not there to be cleaned.",
+         "counter", f->leased_missing},
+        {"boskosd_cleaner_bad_lists_total", "leasedResources that were no list of names.",
+         "counter", f->leased_bad},
+        {"boskosd_config_warnings", "Odd places in the config file that was read last.", "gauge",
+         f->config_warnings},
+        {"boskosd_config_unwatched", "1 when changes of the config file need SIGHUP.", "gauge",
+         f->config_unwatched},
+        {"boskosd_clock_backward_total", "Times the wall clock went back.", "counter",
+         f->clock_jumps_back},
+        {"boskosd_recovery_commands", "Commands replayed at the start.", "gauge",
+         f->recovery_commands},
+        {"boskosd_network_filesystem", "1 when the data is on a network file system, or FUSE.",
+         "gauge", f->network != NULL},
+        {"boskosd_journal_faults", "Faults in the data folder that the start passed over.", "gauge",
+         f->journal_faults},
     };
-    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
-        series_number(out, figures[i].name, figures[i].help, "gauge", figures[i].value);
+    page_table(figures, sizeof figures / sizeof figures[0], out);
 }
 
 static void page_engine(struct http_server *s, struct buffer *out)
@@ -160,15 +184,21 @@ static void page_engine(struct http_server *s, struct buffer *out)
     page_histogram(out, "boskosd_batch_commands", "Commands in a commit.", false,
                    &f.batch_commands);
 
-    const struct {
-        const char *name, *help, *type;
-        uint64_t value;
-    } figures[] = {
+    const struct figure figures[] = {
         {"boskosd_seq", "Sequence number of the last durable record.", "gauge", f.seq},
         {"boskosd_commits_total", "Transactions that held commands.", "counter", f.commits},
         {"boskosd_commands_total", "Commands in them.", "counter", f.commands},
         {"boskosd_refused_nospace_total", "Requests refused because the disk or the map was full.",
          "counter", f.refused_nospace},
+        {"boskosd_space_low", "1 while acquires are refused to keep room for the rest.", "gauge",
+         f.space_low},
+        {"boskosd_log_bytes", "Used pages of the log.", "gauge", f.log_bytes},
+        {"boskosd_log_file_bytes", "Size of data.mdb.", "gauge", f.log_bytes_file},
+        {"boskosd_log_free_bytes", "Pages of it that are free again.", "gauge", f.log_bytes_free},
+        {"boskosd_log_first_seq", "Sequence number of the first record that is kept.", "gauge",
+         f.log_first},
+        {"boskosd_snapshots_kept", "Snapshots that are kept.", "gauge", f.snapshots_kept},
+        {"boskosd_snapshots_bytes", "Their size.", "gauge", f.snapshots_bytes},
         {"boskosd_snapshots_total", "Snapshots written.", "counter", f.snapshots},
         {"boskosd_snapshot_seq", "Sequence number of the newest snapshot.", "gauge",
          f.snapshot_seq},
@@ -189,33 +219,10 @@ static void page_engine(struct http_server *s, struct buffer *out)
          f.clock_jumps_forward},
         {"boskosd_reaped_total", "Reap commands.", "counter", f.reaped},
         {"boskosd_cleaned_total", "Clean commands.", "counter", f.cleaned},
-        {"boskosd_shadow_broken", "1 when the shadow stopped: no snapshots until a restart.",
-         "gauge", f.shadow_broken},
-        {"boskosd_snapshots_set_aside", "Damaged snapshots set aside at the start.", "gauge",
-         f.snapshots_set_aside},
-        {"boskosd_readers_cleared_total", "Slots of killed readers of the log.", "counter",
-         f.readers_cleared},
-        {"boskosd_readers_check_failures_total", "Times the readers could not be checked.",
-         "counter", f.readers_failures},
-        {"boskosd_cleaner_missing_total", "Leased names that were not there to be cleaned.",
-         "counter", f.leased_missing},
-        {"boskosd_cleaner_bad_lists_total", "leasedResources that were no list of names.",
-         "counter", f.leased_bad},
-        {"boskosd_config_warnings", "Odd places in the config file that was read last.", "gauge",
-         f.config_warnings},
-        {"boskosd_config_unwatched", "1 when changes of the config file need SIGHUP.", "gauge",
-         f.config_unwatched},
-        {"boskosd_clock_backward_total", "Times the wall clock went back.", "counter",
-         f.clock_jumps_back},
-        {"boskosd_recovery_commands", "Commands replayed at the start.", "gauge",
-         f.recovery_commands},
-        {"boskosd_network_filesystem", "1 when the data is on a network file system, or FUSE.",
-         "gauge", f.network != NULL},
     };
-    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
-        series_number(out, figures[i].name, figures[i].help, figures[i].type, figures[i].value);
+    page_table(figures, sizeof figures / sizeof figures[0], out);
+    page_alarms(&f, out);
 
-    page_space(&f, out);
     page_spans(s, &f, out);
 }
 

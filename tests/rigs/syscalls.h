@@ -27,7 +27,8 @@
 #define SYS_CALLS(X)                                                                            \
     X(open)                                                                                     \
     X(close)                                                                                    \
-    X(pwrite) X(write) X(pwritev) X(writev) X(pread) X(read) X(fdatasync) X(fsync) X(msync)     \
+    X(pwrite)                                                                                   \
+    X(write) X(pwritev) X(writev) X(pread) X(read) X(fdatasync) X(fsync) X(msync)               \
         X(sync_file_range) X(ftruncate) X(fallocate) X(posix_fallocate) X(rename) X(link)       \
             X(unlink) X(mkdir) X(rmdir) X(chmod) X(fchmod) X(fcntl) X(mmap) X(lseek) X(opendir) \
                 X(readdir) X(stat) X(fstat) X(pthread_create)
