@@ -22,7 +22,8 @@
 #define TEXT_BYTES 64
 #define VALUE_BYTES_MAX 12000u // of userdata: several pages of LMDB's
 #define POLL_NS 200000l
-#define TRIM_BEHIND 60u // records before the snapshot from which on trimming begins
+#define RETAIN_NS (40 * NS_PER_S) // some dozens of records: the log is trimmed after each snapshot
+#define STEP_BYTES (512u << 10)   // data.mdb is extended again and again
 
 // Both clocks, and whose turn the shadow waits for. Global because what is wrapped below has no
 // other way to them.
@@ -30,7 +31,6 @@ static struct {
     atomic_uint_fast64_t now_ns;     // beyond START_NS
     atomic_uint asked, taken;        // turns of the shadow
     _Atomic(struct engine *) engine; // NULL: it takes turns as it likes
-    bool trims;
     load_appended *appended;
     void *context;
 } world;
@@ -83,16 +83,6 @@ int __wrap_nanosleep(const struct timespec *span, struct timespec *ret_left)
     return 0;
 }
 
-// On the appending thread: room ahead of use, and no more log than behind the newest snapshot. No
-// room is the append's to find out.
-static void keep_little(struct engine *e, struct journal *j)
-{
-    uint64_t snapshot = atomic_load(&e->counters.snapshot_seq);
-    (void)journal_make_room(j, NULL);
-    if (snapshot > journal_first(j) + TRIM_BEHIND && !journal_is_trimming(j))
-        journal_trim(j, snapshot + 1 < journal_end(j) ? snapshot + 1 : snapshot);
-}
-
 int __real_journal_append(struct journal *j, struct record *records, size_t count,
                           const struct journal_row *rows, size_t rows_count,
                           struct journal_problem *problem);
@@ -103,8 +93,6 @@ int __wrap_journal_append(struct journal *j, struct record *records, size_t coun
                           const struct journal_row *rows, size_t rows_count,
                           struct journal_problem *problem)
 {
-    struct engine *e = atomic_load(&world.engine);
-    if (e != NULL && world.trims) keep_little(e, j);
     int err = __real_journal_append(j, records, count, rows, rows_count, problem);
     if (err == 0 && world.appended != NULL)
         world.appended(world.context, records, count, rows, rows_count);
@@ -122,6 +110,20 @@ static bool is_ending(struct engine *e)
     bool ending = e->shadow.is_stopping;
     pthread_mutex_unlock(&e->shadow.lock);
     return ending;
+}
+
+// The sequencer waits for requests, not for the time: that goes on with each chain, and what is due
+// comes with the chain, at the same place each time.
+int __real_pthread_cond_timedwait(pthread_cond_t *wake, pthread_mutex_t *lock,
+                                  const struct timespec *until);
+int __wrap_pthread_cond_timedwait(pthread_cond_t *wake, pthread_mutex_t *lock,
+                                  const struct timespec *until);
+int __wrap_pthread_cond_timedwait(pthread_cond_t *wake, pthread_mutex_t *lock,
+                                  const struct timespec *until)
+{
+    struct engine *e = atomic_load(&world.engine);
+    if (e != NULL && wake == &e->inbox.wake) return pthread_cond_wait(wake, lock);
+    return __real_pthread_cond_timedwait(wake, lock, until);
 }
 
 // The shadow comes by here before each nap, and only it: its turn is over, and the next is when it
@@ -167,7 +169,6 @@ int load_recover(struct load *l)
     char why[1024] = "";
     int exit_code = 1;
     log = (struct log){.fd = l->log_fd, .level = LOG_TRACE, .clock = clock_system()};
-    world.trims = l->trims;
     world.appended = l->appended;
     world.context = l->context;
     struct engine_options options = {
@@ -175,7 +176,9 @@ int load_recover(struct load *l)
         .config_path = l->config[0] == '\0' ? NULL : l->config,
         .request_ttl_ns = TTL_NS,
         .snapshot_every = l->snapshot_every,
+        .retain_ns = RETAIN_NS,
         .map_bytes = MAP_BYTES,
+        .step_bytes = STEP_BYTES,
         .version = "rig",
         .host = "here",
         .clock = {stepped_ns, stepped_ns, NULL},
@@ -190,6 +193,15 @@ int load_recover(struct load *l)
     return exit_code;
 }
 
+// Until the shadow has come to rest. One that could not begin, or not go on, never does.
+static void shadow_wait(struct load *l, unsigned asked)
+{
+    while (atomic_load(&world.taken) != asked &&
+           atomic_load(&l->engine->counters.snapshot_failures) == 0) {
+        pause_shortly();
+    }
+}
+
 int load_open(struct load *l)
 {
     if (l->config[0] != '\0') {
@@ -200,10 +212,14 @@ int load_open(struct load *l)
     int exit_code = load_recover(l);
     if (exit_code != 0) return exit_code;
     atomic_store(&world.engine, l->engine);
-    if (engine_start(l->engine) == 0) return 0;
-    say_fatal(l, "a thread cannot be started");
-    load_stop(l);
-    return 1;
+    unsigned asked = atomic_fetch_add(&world.asked, 1) + 1;
+    if (engine_start(l->engine) != 0) {
+        say_fatal(l, "a thread cannot be started");
+        load_stop(l);
+        return 1;
+    }
+    shadow_wait(l, asked); // until it has loaded its state
+    return 0;
 }
 
 void load_stop(struct load *l)
@@ -221,12 +237,7 @@ void load_close(struct load *l)
 
 void load_shadow_turn(struct load *l)
 {
-    unsigned asked = atomic_fetch_add(&world.asked, 1) + 1;
-    struct engine_figures figures;
-    do {
-        pause_shortly();
-        engine_figures(l->engine, &figures); // a shadow that could not begin takes no turns
-    } while (atomic_load(&world.taken) != asked && figures.snapshot_failures == 0);
+    shadow_wait(l, atomic_fetch_add(&world.asked, 1) + 1);
 }
 
 // ---- commands ---------------------------------------------------------------

@@ -51,7 +51,6 @@ struct load {
     int log_fd;
     uint64_t random;
     uint64_t snapshot_every;
-    bool trims; // the log behind the newest snapshot, now and then; and extends data.mdb
     struct load_shared *shared; // NULL: nothing is kept
     load_appended *appended;    // may be NULL
     void *context;

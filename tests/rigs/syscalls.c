@@ -31,6 +31,7 @@ static struct {
     void *context;
     atomic_uint phase;
     char paths[FDS_MAX][PATH_BYTES]; // of watched descriptors, else empty
+    bool is_dsync[FDS_MAX];
 } layer = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 // Declares the real call, and opens the definition of the one that stands before it.
@@ -99,9 +100,10 @@ static bool is_watched(const struct sys_op *op)
     return op->fd >= 0 && op->fd < FDS_MAX && layer.paths[op->fd][0] != '\0';
 }
 
-static void remember(int fd, const char *path)
+static void remember(int fd, const char *path, int flags)
 {
     ASSERT(fd < FDS_MAX && strlen(path) < PATH_BYTES);
+    layer.is_dsync[fd] = (flags & O_DSYNC) == O_DSYNC;
     snprintf(layer.paths[fd], PATH_BYTES, "%s", path);
 }
 
@@ -146,7 +148,9 @@ static bool is_due(enum sys_deed deed, uint64_t number)
 
 static void note_deed(const struct sys_op *op)
 {
-    if (atomic_fetch_add(&layer.counts->done, 1) == 0) layer.counts->first = op->call;
+    if (atomic_fetch_add(&layer.counts->done, 1) > 0) return;
+    layer.counts->first = op->call;
+    layer.counts->first_is_dsync = op->fd >= 0 && layer.is_dsync[op->fd];
 }
 
 // Does what the plan says about the next call. Returns whether the call is still to be made; when
@@ -203,10 +207,10 @@ static int open_at(int folder_fd, const char *name, int flags, mode_t mode)
     const char *path = path_at(folder_fd, name, bytes);
     struct sys_op op = {.call = SYS_open, .fd = -1, .path = path, .flags = flags};
     if (enter(&op)) {
-        if (op.is_watched && layer.plan.no_sync) flags &= ~(O_DSYNC | O_SYNC);
-        op.result = __real_open(path, flags, mode);
+        int effective = op.is_watched && layer.plan.no_sync ? flags & ~(O_DSYNC | O_SYNC) : flags;
+        op.result = __real_open(path, effective, mode);
     }
-    if (op.is_watched && op.result >= 0) remember((int)op.result, path);
+    if (op.is_watched && op.result >= 0) remember((int)op.result, path, flags);
     return (int)leave(&op);
 }
 
@@ -264,7 +268,7 @@ WRAP(DIR *, opendir, (const char *path))
     struct sys_op op = {.call = SYS_opendir, .fd = -1, .path = path};
     if (enter(&op)) dir = __real_opendir(path);
     op.result = dir == NULL ? -1 : 0;
-    if (op.is_watched && dir != NULL) remember(dirfd(dir), path);
+    if (op.is_watched && dir != NULL) remember(dirfd(dir), path, 0);
     (void)leave(&op);
     return dir;
 }

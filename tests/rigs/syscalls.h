@@ -27,8 +27,7 @@
 #define SYS_CALLS(X)                                                                            \
     X(open)                                                                                     \
     X(close)                                                                                    \
-    X(pwrite)                                                                                   \
-    X(write) X(pwritev) X(writev) X(pread) X(read) X(fdatasync) X(fsync) X(msync)               \
+    X(pwrite) X(write) X(pwritev) X(writev) X(pread) X(read) X(fdatasync) X(fsync) X(msync)     \
         X(sync_file_range) X(ftruncate) X(fallocate) X(posix_fallocate) X(rename) X(link)       \
             X(unlink) X(mkdir) X(rmdir) X(chmod) X(fchmod) X(fcntl) X(mmap) X(lseek) X(opendir) \
                 X(readdir) X(stat) X(fstat) X(pthread_create)
@@ -78,6 +77,7 @@ struct sys_counts {
     atomic_uint_fast64_t calls[SYS_PHASES_MAX], allocations[SYS_PHASES_MAX];
     atomic_uint_fast64_t done; // how often the deed was done
     enum sys_call first;       // to which call first
+    bool first_is_dsync;       // through a descriptor with O_DSYNC
 };
 
 // Watches from here on. `after` (may be NULL) sees every watched call that succeeded, under the
