@@ -11,12 +11,12 @@ shift
 harmless='
     memchr memcmp memcpy memmove memset strcasecmp strchr strcmp strcpy strlen strncmp strrchr strstr strtol strtoul
     strerror qsort bsearch free abort _exit atexit snprintf vsnprintf sprintf fprintf stderr errno
-    pthread_cond_[a-z]* pthread_condattr_[a-z]* pthread_mutex_[a-z]* pthread_mutexattr_[a-z]* pthread_self pthread_join
+    pthread_cond_[a-z]* pthread_condattr_[a-z]* pthread_mutex_[a-z]* pthread_mutexattr_[a-z]* pthread_self pthread_join pthread_clockjoin_np __udivti3
     pthread_key_[a-z]* pthread_getspecific pthread_setspecific pthread_sigmask sigaddset sigemptyset sigwait
-    getpid uname sysconf clock_gettime pthread_clockjoin_np setpriority munmap madvise dirfd fstatfs statfs fstatvfs statvfs
+    getpid uname sysconf clock_gettime setpriority munmap madvise dirfd fstatfs statfs fstatvfs statvfs
     eventfd inotify_init1 inotify_add_watch poll realpath
     yaml_[a-z_]* XXH[A-Za-z0-9_]* msgpack_[a-z_]*
-    __udivti3 __errno_location __stack_chk_fail _GLOBAL_OFFSET_TABLE_ __[a-z]*printf_chk __realpath_chk __mem[a-z]*_chk
+    __errno_location __stack_chk_fail _GLOBAL_OFFSET_TABLE_ __[a-z]*printf_chk __realpath_chk __mem[a-z]*_chk
     __str[a-z]*_chk __asan_[a-z0-9_]* __ubsan_[a-z0-9_]* __tsan_[a-z0-9_]* __gcov_[a-z0-9_]* __sanitizer_[a-z0-9_]*'
 
 pattern=$(printf '%s\n' $wrapped $harmless | paste -sd '|' -)

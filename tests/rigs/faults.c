@@ -48,15 +48,16 @@ static const char *judge_end(const struct trial *t)
     if (exit_code != 1 && exit_code != 4 && exit_code != 5)
         return "an exit code that is not documented";
     if (exit_code == 5 && strstr(t->output, "memory") != NULL) return NULL;
-    return strstr(t->output, "FATAL") != NULL ? NULL : "it ended without a line";
+    return strstr(t->output, "level=fatal") != NULL ? NULL : "it ended without a line";
 }
 
-// A full disk in the flush of data or in a write that is none to LMDB's meta page.
+// A full disk in the flush of data.mdb, or in a write to it that is none of LMDB's meta page.
 static bool is_full_append(const struct trial *t)
 {
     enum sys_call call = t->shared->counts.first;
     bool is_full = strcmp(t->deed->name, "enospc") == 0 || strcmp(t->deed->name, "short") == 0;
     return is_full && t->phase == LOAD_COMMIT && !t->shared->counts.first_is_dsync &&
+           strcmp(t->shared->counts.first_name, "data.mdb") == 0 &&
            (call == SYS_pwrite || call == SYS_writev || call == SYS_fdatasync);
 }
 

@@ -59,6 +59,14 @@ struct load_shared *load_shared_new(void)
     return memory;
 }
 
+void load_folder_make(const char *rig, char ret_path[LOAD_PATH_BYTES])
+{
+    const char *in = getenv("TMPDIR");
+    if (in == NULL) in = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(ret_path, LOAD_PATH_BYTES, "%.150s/boskosd-%s-XXXXXX", in, rig);
+    ASSERT(mkdtemp(ret_path) != NULL);
+}
+
 // ---- what is decided here instead of by the system --------------------------
 
 static uint64_t stepped_ns(void *context)

@@ -58,6 +58,10 @@ struct load {
     struct engine_recovery found;
 };
 
+// Makes a folder of the rig's own: in $TMPDIR, else in memory (/dev/shm) where that is, else in
+// /tmp. What is flushed here need never reach a disk.
+void load_folder_make(const char *rig, char ret_path[LOAD_PATH_BYTES]);
+
 // Opens and starts the engine. On an error, or when it cannot go on later, says so as the daemon
 // does: a line on the log, and the exit code, which load_open returns.
 int load_open(struct load *l);

@@ -62,7 +62,8 @@ static const char help[] =
     "                  folder (of names). Exit code 0 when that is found, else 1\n"
     "  --keep          keep what is made, in the folder that is printed\n"
     "\n"
-    "A failure is printed with what repeats it: --seed S --image N. Images are in $TMPDIR.\n";
+    "A failure is printed with what repeats it: --seed S --image N. Images are in $TMPDIR,\n"
+    "else in /dev/shm or /tmp.\n";
 
 struct options {
     uint64_t seed, images, runs, image;
@@ -78,7 +79,7 @@ struct appended {
 
 struct rig {
     const struct options *options;
-    char dir[256];
+    char dir[LOAD_PATH_BYTES];
     uint64_t seed;     // of this run
     struct disk *disk; // being recorded
     struct appended *appended;
@@ -432,10 +433,7 @@ int main(int argc, char **argv)
     int exit_code = options_read(argc, argv, &options);
     if (exit_code != 0) return exit_code;
     struct rig r = {.options = &options};
-    const char *temporary = getenv("TMPDIR");
-    snprintf(r.dir, sizeof(r.dir), "%.180s/boskosd-power-XXXXXX",
-             temporary == NULL ? "/tmp" : temporary);
-    ASSERT(mkdtemp(r.dir) != NULL);
+    load_folder_make("power-loss", r.dir);
     if (options.keep) printf("everything is in %s\n", r.dir);
     char log[PATH_BYTES];
     snprintf(log, sizeof(log), "%s/log", r.dir);

@@ -149,6 +149,10 @@ static bool is_due(enum sys_deed deed, uint64_t number)
 static void note_deed(const struct sys_op *op)
 {
     if (atomic_fetch_add(&layer.counts->done, 1) > 0) return;
+    const char *path = op->path != NULL ? op->path : op->fd >= 0 ? layer.paths[op->fd] : "";
+    const char *slash = strrchr(path, '/');
+    snprintf(layer.counts->first_name, sizeof(layer.counts->first_name), "%.63s",
+             slash == NULL ? path : slash + 1);
     layer.counts->first = op->call;
     layer.counts->first_is_dsync = op->fd >= 0 && layer.is_dsync[op->fd];
 }

@@ -24,13 +24,15 @@
 #define SYS_PHASES_MAX 8u
 #define SYS_ANY UINT64_MAX
 
-#define SYS_CALLS(X)                                                                            \
-    X(open)                                                                                     \
-    X(close)                                                                                    \
-    X(pwrite) X(write) X(pwritev) X(writev) X(pread) X(read) X(fdatasync) X(fsync) X(msync)     \
-        X(sync_file_range) X(ftruncate) X(fallocate) X(posix_fallocate) X(rename) X(link)       \
-            X(unlink) X(mkdir) X(rmdir) X(chmod) X(fchmod) X(fcntl) X(mmap) X(lseek) X(opendir) \
-                X(readdir) X(stat) X(fstat) X(pthread_create)
+#define SYS_CALLS(X)                                                                               \
+    X(open)                                                                                        \
+    X(close)                                                                                       \
+    X(pwrite)                                                                                      \
+    X(write)                                                                                       \
+    X(pwritev) X(writev) X(pread) X(read) X(fdatasync) X(fsync) X(msync) X(sync_file_range)        \
+        X(ftruncate) X(fallocate) X(posix_fallocate) X(rename) X(link) X(unlink) X(mkdir) X(rmdir) \
+            X(chmod) X(fchmod) X(fcntl) X(mmap) X(lseek) X(opendir) X(readdir) X(stat) X(fstat)    \
+                X(pthread_create)
 
 #define SYS_NAME(name) SYS_##name,
 enum sys_call { SYS_CALLS(SYS_NAME) SYS_CALLS_COUNT };
@@ -78,6 +80,7 @@ struct sys_counts {
     atomic_uint_fast64_t done; // how often the deed was done
     enum sys_call first;       // to which call first
     bool first_is_dsync;       // through a descriptor with O_DSYNC
+    char first_name[64];       // on a file of this name
 };
 
 // Watches from here on. `after` (may be NULL) sees every watched call that succeeded, under the

@@ -71,7 +71,7 @@ struct state {
     uint64_t seed, every;
     bool has_only;
     struct only only;
-    char dir[256];               // of everything
+    char dir[LOAD_PATH_BYTES];   // of everything
     char life[PATH_BYTES];       // where a trial's life goes on
     char before[PATH_BYTES];     // where the scenario's life before has ended
     struct load_shared *at_hand; // of the life before: what each trial begins with
@@ -92,10 +92,8 @@ static void remove_tree(const char *path)
 
 static struct load load_of(const struct state *s, const char *dir, int log_fd)
 {
-    struct load l = {.log_fd = log_fd,
-                     .random = s->seed,
-                     .snapshot_every = 8,
-                     .shared = s->trial.shared};
+    struct load l = {
+        .log_fd = log_fd, .random = s->seed, .snapshot_every = 8, .shared = s->trial.shared};
     snprintf(l.dir, sizeof(l.dir), "%.200s/data", dir);
     snprintf(l.config, sizeof(l.config), "%.200s/config.yaml", dir);
     return l;
@@ -186,9 +184,10 @@ static void fail(struct state *s, const char *why)
 {
     const struct trial *t = &s->trial;
     s->failures++;
-    fprintf(stderr, "FAILED: %s; repeat with --seed %" PRIu64 " --only %s:%s:%" PRIu64 ":%s (%s)\n",
-            why, s->seed, t->scenario->name, load_phase_name(t->phase), t->number, t->deed->name,
-            sys_call_name(t->shared->counts.first));
+    fprintf(stderr,
+            "FAILED: %s; repeat with --seed %" PRIu64 " --only %s:%s:%" PRIu64 ":%s (%s %s)\n", why,
+            s->seed, t->scenario->name, load_phase_name(t->phase), t->number, t->deed->name,
+            sys_call_name(t->shared->counts.first), t->shared->counts.first_name);
     if (s->failures <= SHOWN_MAX) fprintf(stderr, "%s\n", t->output);
 }
 
@@ -310,10 +309,7 @@ int trials_main(const struct trials_rig *rig, int argc, char **argv)
     s.rig = rig;
     int exit_code = options_read(&s, argc, argv);
     if (exit_code != 0) return exit_code;
-    const char *temporary = getenv("TMPDIR");
-    snprintf(s.dir, sizeof(s.dir), "%.150s/boskosd-%s-XXXXXX",
-             temporary == NULL ? "/tmp" : temporary, rig->name);
-    ASSERT(mkdtemp(s.dir) != NULL);
+    load_folder_make(rig->name, s.dir);
     snprintf(s.life, sizeof(s.life), "%s/life", s.dir);
     snprintf(s.before, sizeof(s.before), "%s/before", s.dir);
     s.trial.shared = load_shared_new();
