@@ -113,6 +113,11 @@ static bool check_figures(struct sim *s)
 
 // ---- time -------------------------------------------------------------------
 
+static bool has_done(const struct sim *s, enum command_kind kind)
+{
+    return (s->kinds & (1u << kind)) != 0;
+}
+
 // Logged time is the wall clock's; where that is behind, the monotonic clock at half speed. It
 // leaps only behind a `clock` command.
 bool checks_time(struct sim *s)
@@ -121,7 +126,7 @@ bool checks_time(struct sim *s)
     uint64_t elapsed_ns = world_mono_ns(s) - s->stamp_mono_ns;
     uint64_t went_ns = now_ns - s->stamp_ns;
     bool is_half = went_ns <= elapsed_ns / 2 + 1 && went_ns + 1 >= elapsed_ns / 2;
-    bool has_clock = (s->kinds & (1u << COMMAND_CLOCK)) != 0;
+    bool has_clock = has_done(s, COMMAND_CLOCK);
     if (now_ns < s->stamp_ns) return sim_fail(s, "logged time goes back");
     if (now_ns != wall_ns && (now_ns < wall_ns || !is_half))
         return sim_fail(s, "logged time is %" PRIu64 ", the wall clock's %" PRIu64, now_ns,
@@ -134,10 +139,12 @@ bool checks_time(struct sim *s)
     return true;
 }
 
-// Something is due that has been seen to be due before, longer ago than the engine may take.
-static bool is_late(uint64_t *since_ns, bool is_due, uint64_t now_ns, uint64_t patience_ns)
+// Whether the command has been due without being done for longer than the engine may take.
+static bool is_late(const struct sim *s, uint64_t *since_ns, enum command_kind kind, bool is_due,
+                    uint64_t patience_ns)
 {
-    if (!is_due) *since_ns = 0;
+    uint64_t now_ns = s->engine->time.last_ns;
+    if (!is_due || has_done(s, kind)) *since_ns = 0;
     if (is_due && *since_ns == 0) *since_ns = now_ns;
     return is_due && now_ns - *since_ns > patience_ns;
 }
@@ -149,17 +156,18 @@ bool checks_due(struct sim *s)
     const struct sm_cleanable *list;
     uint32_t cleanable = 0;
     uint64_t now_ns = s->engine->time.last_ns;
-    if ((s->kinds & (1u << COMMAND_CLOCK | 1u << COMMAND_CONFIG)) != 0) {
+    if (has_done(s, COMMAND_CLOCK) || has_done(s, COMMAND_CONFIG)) {
         s->reap_since_ns = s->sweep_since_ns = s->clean_since_ns = 0;
         return true;
     }
     if (sm_cleaner_enabled(sm)) sm_cleanable(sm, 1, &list, &cleanable);
     if (sm_expiry_due_ns(sm) < now_ns) return sim_fail(s, "an expired resource is not marked");
-    if (is_late(&s->reap_since_ns, sm_reap_due_ns(sm) <= now_ns, now_ns, REAP_CHECK_NS))
+    if (is_late(s, &s->reap_since_ns, COMMAND_REAP, sm_reap_due_ns(sm) <= now_ns, REAP_CHECK_NS))
         return sim_fail(s, "the reaper is late");
-    if (is_late(&s->sweep_since_ns, sm_queue_due_ns(sm) < now_ns, now_ns, SWEEP_PERIOD_NS))
+    if (is_late(s, &s->sweep_since_ns, COMMAND_EXPIRE, sm_queue_due_ns(sm) < now_ns,
+                SWEEP_PERIOD_NS))
         return sim_fail(s, "dead entries are not swept");
-    if (is_late(&s->clean_since_ns, cleanable > 0, now_ns, CLEAN_PERIOD_NS))
+    if (is_late(s, &s->clean_since_ns, COMMAND_CLEAN, cleanable > 0, CLEAN_PERIOD_NS))
         return sim_fail(s, "the cleaner is late");
     return true;
 }

@@ -4,6 +4,7 @@
 //
 // The seed may also come from BOSKOS_SEED.
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,17 @@ bool sim_fail(struct sim *s, const char *format, ...)
     return false;
 }
 
+// The one that runs, for the handler below.
+static struct sim *running;
+
+// An assertion that failed, or worse: which seed was it.
+static void ended(int number)
+{
+    if (running != NULL) sim_fail(running, "the program was ended by signal %d", number);
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
 // ---- a run ------------------------------------------------------------------
 
 static enum event next_event(const struct sim *s)
@@ -98,6 +110,7 @@ static void happen(struct sim *s)
 static bool run(uint64_t seed, uint64_t span_ns, struct tally *ret_tally)
 {
     struct sim *s = must_calloc(1, sizeof(*s));
+    running = s;
     world_init(s, seed, span_ns);
     audit_init(s);
     clients_init(s);
@@ -106,6 +119,7 @@ static bool run(uint64_t seed, uint64_t span_ns, struct tally *ret_tally)
         happen(s);
     if (!s->has_failed) checks_last(s);
     bool is_fine = !s->has_failed;
+    running = NULL;
     audit_close(s);
     world_release(s);
     clients_release(s);
@@ -166,6 +180,9 @@ int main(int count, char **arguments)
         *to = number_of(arguments[i]);
     }
     struct tally sum = {0};
+    (void)signal(SIGABRT, ended);
+    (void)signal(SIGSEGV, ended);
+    (void)signal(SIGBUS, ended);
     for (uint64_t i = 0; i < years; i++) {
         struct tally tally = {0};
         char what[64];

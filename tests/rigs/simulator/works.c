@@ -122,7 +122,8 @@ static struct call *user_ask(struct sim *s, struct client *c)
 static void user_holds(struct sim *s, struct client *c)
 {
     hold(c);
-    c->until_ns = s->now_ns + sim_span(s, NS_PER_S, 3 * HOUR_NS);
+    c->until_ns =
+        s->now_ns + sim_span(s, NS_PER_S, sim_once_in(s, 4) ? 3 * HOUR_NS : 30 * NS_PER_S);
     c->period_ns = sim_span(s, 10 * NS_PER_S, 5 * MINUTE_NS);
     if ((c->until_ns - s->now_ns) / c->period_ns > 60) c->period_ns = 5 * MINUTE_NS;
     if (c->flaw == FLAW_DIES) {
@@ -185,7 +186,8 @@ static void janitor_hear(struct sim *s, struct client *c)
         go_on(s, c, c->call.is_answered ? JANITOR_SEEKS : JANITOR_GIVES_BACK, POLL_NS);
     } else if (was_granted(c)) {
         hold(c);
-        go_on(s, c, JANITOR_GIVES_BACK, sim_span(s, NS_PER_S, 10 * MINUTE_NS));
+        go_on(s, c, JANITOR_GIVES_BACK,
+              sim_span(s, NS_PER_S, sim_once_in(s, 4) ? 10 * MINUTE_NS : 10 * NS_PER_S));
     } else if (c->tries-- == 0) {
         rest(c);
     } else {
