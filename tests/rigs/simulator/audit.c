@@ -49,7 +49,31 @@ static void lease_end(struct sim *s, struct lease *l)
     *l = s->leases[--s->leases_count];
 }
 
-static bool lease_begin(struct sim *s, struct text name, struct text owner, uint64_t seq)
+// 0: the acquire has no idempotency key.
+static uint64_t key_of(const struct command *c)
+{
+    if (c->kind != COMMAND_ACQUIRE || c->as.acquire.key.size == 0) return 0;
+    return hash64(c->as.acquire.key.data, c->as.acquire.key.size, 1) | 1;
+}
+
+// A repeated acquire is told of the lease that its key has, and no key has two.
+static bool check_key(struct sim *s, const struct command *c, const struct sm_result *r)
+{
+    uint64_t key = key_of(c);
+    struct lease *of_key = NULL;
+    for (uint32_t i = 0; i < s->leases_count && key != 0; i++) {
+        struct lease *l = &s->leases[i];
+        if (l->key == key && text_equal(text_from(l->owner), c->as.acquire.owner)) of_key = l;
+    }
+    if (!r->is_repeat) {
+        return of_key == NULL || sim_fail(s, "a second lease for the key of %s", of_key->name);
+    }
+    s->tally.repeats++;
+    return (of_key != NULL && text_equal(text_from(of_key->name), r->resources[0].name)) ||
+           sim_fail(s, "a key was told of a lease it does not have");
+}
+
+static bool lease_begin(struct sim *s, const struct command *c, struct text name, struct text owner)
 {
     struct lease *l = lease_find(s, name);
     s->tally.grants++;
@@ -57,13 +81,14 @@ static bool lease_begin(struct sim *s, struct text name, struct text owner, uint
         return sim_fail(s,
                         "a double lease: %.*s goes to %.*s with record %" PRIu64
                         ", %s has had it since record %" PRIu64,
-                        TEXT_ARG(name), TEXT_ARG(owner), seq, l->owner, l->seq);
+                        TEXT_ARG(name), TEXT_ARG(owner), c->seq, l->owner, l->seq);
     }
     ASSERT(s->leases_count < LEASES_MAX);
     l = &s->leases[s->leases_count++];
     snprintf(l->name, sizeof(l->name), "%.*s", TEXT_ARG(name));
     snprintf(l->owner, sizeof(l->owner), "%.*s", TEXT_ARG(owner));
-    l->seq = seq;
+    l->seq = c->seq;
+    l->key = key_of(c);
     return true;
 }
 
@@ -106,8 +131,10 @@ static bool leases_follow(struct sim *s, const struct command *c, const struct s
     switch (c->kind) {
     case COMMAND_ACQUIRE:
     case COMMAND_ACQUIREBYSTATE:
-        for (uint32_t i = 0; i < r->resources_count && r->reason == SM_OK; i++)
-            is_fine &= lease_begin(s, r->resources[i].name, r->resources[i].owner, c->seq);
+        if (r->reason != SM_OK) return true;
+        if (!check_key(s, c, r)) return false;
+        for (uint32_t i = 0; i < r->resources_count && !r->is_repeat; i++)
+            is_fine &= lease_begin(s, c, r->resources[i].name, r->resources[i].owner);
         return is_fine;
     case COMMAND_RELEASE:
         if (r->reason != SM_OK) return true;
@@ -145,6 +172,7 @@ static bool check_heard(struct sim *s, const struct command *c, const struct mod
                              .reset_count = wanted->reset_count,
                              .current_owner = wanted->current_owner,
                              .current_state = wanted->current_state,
+                             .is_repeat = wanted->is_repeat,
                              .waited_ns = wanted->waited_ns};
     struct wire_reply reply = {0};
     struct buffer text;

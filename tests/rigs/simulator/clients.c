@@ -87,6 +87,7 @@ void call_begin(struct call *c, const char *path)
     buffer_clear(&c->query);
     buffer_clear(&c->body);
     buffer_clear(&c->text);
+    c->key = TEXT_NONE;
     c->is_answered = false;
     c->seq = 0;
     c->name[0] = c->leased[0] = '\0';
@@ -112,6 +113,7 @@ static bool parse(struct call *c)
     int refused =
         wire_parse(&c->wire, TEXT("POST"), buffer_as_text(&c->path), buffer_as_text(&c->query),
                    buffer_as_text(&c->body), &c->reply, &c->text);
+    if (refused == 0) refused = wire_idempotency_key(&c->wire, c->key, &c->reply, &c->text);
     if (refused == 0 && c->wire.is_command) return true;
     c->is_answered = true;
     c->reason = SM_NO_SUCH_RESOURCE;

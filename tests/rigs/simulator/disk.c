@@ -64,14 +64,21 @@ static void forget_unsynced(ino_t inode, bool all)
     disk.unsynced_count = kept;
 }
 
-static void keep_before(int fd, size_t size, off_t offset)
+static void path_of(int fd, char ret_path[PATHS_BYTES])
 {
     char link[64];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, ret_path, PATHS_BYTES - 1);
+    ASSERT(length > 0);
+    ret_path[length] = '\0';
+}
+
+static void keep_before(int fd, size_t size, off_t offset)
+{
     struct stat status;
     struct before b = {.offset = offset, .size = size, .bytes = must_calloc(1, size)};
-    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, b.path, sizeof(b.path) - 1);
-    ASSERT(length > 0 && fstat(fd, &status) == 0);
+    path_of(fd, b.path);
+    ASSERT(fstat(fd, &status) == 0);
     b.inode = status.st_ino;
     ssize_t got = syscall(SYS_pread64, fd, b.bytes, size, offset);
     (void)got; // what was beyond the end reads as zeros
@@ -234,6 +241,17 @@ CALL int unlink(const char *path)
 CALL int unlinkat(int dir, const char *path, int flags)
 {
     return goes_through() ? (int)syscall(SYS_unlinkat, dir, path, flags) : 0;
+}
+
+// LMDB maps its lock file, which must have its size even for a process that is dead here.
+CALL int ftruncate(int fd, off_t size)
+{
+    char path[PATHS_BYTES];
+    if (disk.is_dead && is_ours(fd)) {
+        path_of(fd, path);
+        if (strstr(path, "/lock.mdb") == NULL) return 0;
+    }
+    return (int)syscall(SYS_ftruncate, fd, size);
 }
 
 CALL int nanosleep(const struct timespec *span, struct timespec *left)

@@ -73,7 +73,10 @@ static struct sim *running;
 // An assertion that failed, or worse: which seed was it.
 static void ended(int number)
 {
-    if (running != NULL) sim_fail(running, "the program was ended by signal %d", number);
+    if (running != NULL) {
+        sim_fail(running, "the program was ended by signal %d", number);
+        world_remove(running->dir);
+    }
     (void)signal(number, SIG_DFL);
     (void)raise(number);
 }
@@ -137,10 +140,10 @@ static void print_tally(const char *what, const struct tally *t)
            " answers lost), %" PRIu64 " crashes (%" PRIu64 " at a write, %" PRIu64
            " of the power), %" PRIu64 " stops, %" PRIu64 " clock jumps, %" PRIu64
            " sleeps, %" PRIu64 " config changes (%" PRIu64 " bad), %" PRIu64 " grants, %" PRIu64
-           " reaped, %" PRIu64 " state checks, %" PRIu64 " replays\n",
+           " told again, %" PRIu64 " reaped, %" PRIu64 " state checks, %" PRIu64 " replays\n",
            what, t->commands, t->commits, t->requests, t->lost, t->crashes, t->crashes_in_commit,
            t->power_losses, t->stops, t->jumps, t->sleeps, t->configs, t->bad_configs, t->grants,
-           t->reaped, t->checks, t->replays);
+           t->repeats, t->reaped, t->checks, t->replays);
     (void)fflush(stdout);
 }
 
@@ -183,6 +186,7 @@ int main(int count, char **arguments)
     (void)signal(SIGABRT, ended);
     (void)signal(SIGSEGV, ended);
     (void)signal(SIGBUS, ended);
+    (void)signal(SIGTERM, ended);
     for (uint64_t i = 0; i < years; i++) {
         struct tally tally = {0};
         char what[64];

@@ -86,6 +86,7 @@ void tickets_record(struct sim *s, const struct command *c, const struct sm_resu
         renew(s, c, before_ns);
     if (c->kind != COMMAND_ACQUIRE || c->as.acquire.request_id.size == 0) return;
     if (r->reason == SM_QUEUE_FULL || r->reason == SM_QUEUES_FULL) return;
+    if (r->is_repeat || r->reason == SM_KEY_MISMATCH) return;
     poll(s, c, r->reason == SM_OK);
 }
 

@@ -48,6 +48,7 @@ struct call {
     struct wire_request wire;
     struct sim *sim;
     struct buffer path, query, body;
+    struct text key; // the Idempotency-Key header
     bool is_answered;
     uint64_t seq;
     struct wire_reply reply;
@@ -70,13 +71,14 @@ enum work {
 
 enum flaw {
     FLAW_NONE,
-    FLAW_NO_ID,     // acquires without a request id
-    FLAW_IMPATIENT, // stops polling
-    FLAW_SILENT,    // never heartbeats
-    FLAW_DIES,      // holds and is never heard of again
-    FLAW_TWICE,     // releases twice
-    FLAW_WRONG,     // wrong owners and states in between
-    FLAW_SHARED_ID, // uses a request id that others use too
+    FLAW_NO_ID,      // acquires without a request id
+    FLAW_IMPATIENT,  // stops polling
+    FLAW_SILENT,     // never heartbeats
+    FLAW_DIES,       // holds and is never heard of again
+    FLAW_TWICE,      // releases twice
+    FLAW_WRONG,      // wrong owners and states in between
+    FLAW_SHARED_ID,  // uses a request id that others use too
+    FLAW_ASKS_TWICE, // acquires once more under its key when it has got it
     FLAWS
 };
 
@@ -88,9 +90,9 @@ struct client {
     enum flaw flaw;
     uint32_t phase, tries;
     uint64_t until_ns, period_ns;
-    char type[16], owner[40], request_id[48];
-    char name[NAME_BYTES];   // of what it holds
-    char leased[HELD_BYTES]; // and of what is leased with it
+    char type[16], owner[40], request_id[48], key[48]; // key: of idempotency; empty: none
+    char name[NAME_BYTES];                             // of what it holds
+    char leased[HELD_BYTES];                           // and of what is leased with it
     struct call call;
 };
 
@@ -99,6 +101,7 @@ struct lease {
     char name[NAME_BYTES];
     char owner[64];
     uint64_t seq;
+    uint64_t key; // hash of the idempotency key it was acquired with; 0: none
 };
 
 struct ticket {
@@ -125,7 +128,8 @@ enum event {
 
 struct tally {
     uint64_t commands, commits, requests, lost, crashes, crashes_in_commit, power_losses, stops;
-    uint64_t jumps, sleeps, configs, bad_configs, grants, reaped, checks, replays, snapshots;
+    uint64_t jumps, sleeps, configs, bad_configs, grants, repeats, reaped, checks, replays,
+        snapshots;
 };
 
 struct sim {

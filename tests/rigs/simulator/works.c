@@ -18,6 +18,7 @@ static struct call *ask_acquire(struct client *c, const char *state, const char 
     call_param(&c->call, "dest", dest);
     call_param(&c->call, "owner", c->owner);
     if (c->request_id[0] != '\0') call_param(&c->call, "request_id", c->request_id);
+    c->call.key = text_from(c->key);
     return &c->call;
 }
 
@@ -100,15 +101,17 @@ static void hold(struct client *c)
 
 // ---- who takes, holds and gives back ----------------------------------------
 
-enum { USER_SEEKS, USER_HOLDS, USER_GIVES_BACK, USER_AGAIN };
+enum { USER_SEEKS, USER_ASKS_AGAIN, USER_HOLDS, USER_GIVES_BACK, USER_AGAIN };
 
 static struct call *user_ask(struct sim *s, struct client *c)
 {
     static const char *const bodies[] = {"", "{\"k\":\"v\"}", "{\"k\":\"\",\"\\u00e9<&>\":\"x\"}",
                                          "null", "{\"k\":null,\"n\":\"1\"} tail"};
     bool is_wrong = c->flaw == FLAW_WRONG && sim_once_in(s, 4);
+    bool is_other = sim_once_in(s, 4); // than what it asked for before
     switch (c->phase) {
     case USER_SEEKS: return ask_acquire(c, "free", "busy");
+    case USER_ASKS_AGAIN: return ask_acquire(c, "free", is_other ? "elsewhere" : "busy");
     case USER_HOLDS:
         return ask_update(c, is_wrong && sim_once_in(s, 2) ? "nobody" : c->owner,
                           is_wrong ? "elsewhere" : "busy", bodies[sim_random(s, 5)]);
@@ -131,7 +134,8 @@ static void user_holds(struct sim *s, struct client *c)
     } else if (c->flaw == FLAW_SILENT) {
         go_on(s, c, USER_GIVES_BACK, c->until_ns - s->now_ns);
     } else {
-        go_on(s, c, USER_HOLDS, c->period_ns);
+        bool asks_twice = c->flaw == FLAW_ASKS_TWICE;
+        go_on(s, c, asks_twice ? USER_ASKS_AGAIN : USER_HOLDS, c->period_ns);
     }
 }
 
@@ -147,6 +151,9 @@ static void user_hear(struct sim *s, struct client *c)
         } else {
             go_on(s, c, USER_SEEKS, POLL_NS);
         }
+        break;
+    case USER_ASKS_AGAIN: // a second lease, after the first was taken away, is never given back
+        go_on(s, c, USER_HOLDS, c->period_ns);
         break;
     case USER_HOLDS:
         if (!is_lost && !was_done(c) && c->flaw != FLAW_WRONG) {
@@ -430,7 +437,9 @@ void work_begin(struct sim *s, struct client *c)
     // Owners come back: some share a name.
     snprintf(c->owner, sizeof(c->owner), "owner-%u",
              c->number % (sim_once_in(s, 10) ? 7 : CLIENTS_MAX));
-    c->request_id[0] = '\0';
+    c->request_id[0] = c->key[0] = '\0';
+    if (work == WORK_USER && (c->flaw == FLAW_ASKS_TWICE || sim_once_in(s, 3)))
+        snprintf(c->key, sizeof(c->key), "key-%" PRIu64, s->now_ns / MINUTE_NS);
     if (c->flaw != FLAW_NO_ID && (work == WORK_USER || work == WORK_LENDER)) {
         snprintf(c->request_id, sizeof(c->request_id), "r-%u-%" PRIu64,
                  c->flaw == FLAW_SHARED_ID ? 0 : c->number,

@@ -156,6 +156,7 @@ void world_start(struct sim *s, bool may_crash)
             (int64_t)(sim_once_in(s, 2) ? 30 : 5 + sim_random(s, 120)) * (int64_t)NS_PER_S;
     }
     s->options.snapshot_every = 1000 + sim_random(s, 20000);
+    s->options.retain_ns = sim_span(s, HOUR_NS, 30 * DAY_NS);
     for (uint32_t i = 0; may_crash && i < 3 && sim_once_in(s, 3); i++) {
         disk_arm((uint32_t)sim_random(s, CALLS_TO_CRASH), sim_once_in(s, 2));
         open_engine(s);
@@ -398,6 +399,8 @@ void world_init(struct sim *s, uint64_t seed, uint64_t span_ns)
                                          .config_path = s->config,
                                          .request_ttl_ns = 30 * (int64_t)NS_PER_S,
                                          .map_bytes = 4ull << 30,
+                                         .step_bytes = 4u << 20,
+                                         .retain_bytes = 1u << (22 + sim_random(s, 8)),
                                          .version = "simulated",
                                          .host = "here",
                                          .clock = clock,
