@@ -19,7 +19,7 @@ static int key_read(const struct journal *j, const MDB_val *key, uint64_t *ret_s
                     struct journal_problem *problem)
 {
     uint64_t seq = key->mv_size == KEY_BYTES ? bytes_get_u64(key->mv_data) : 0;
-    if (seq == 0) {
+    if (seq == 0 || seq == UINT64_MAX) { // nothing could follow it
         return journal_problem(problem, BOSKOS_E_CORRUPT, 0,
                                "%s/data.mdb: the log has a key that is no sequence number",
                                j->path);
