@@ -74,6 +74,8 @@ struct pages {
     uint64_t last;
     uint8_t *used; // a bit a page
     bool leaves_are_read;
+    uint64_t transaction;      // the last one
+    uint64_t freed;            // the last one that freed pages, as the list of free pages has it
     uint64_t roots[TREES_MAX]; // of the tables
     size_t roots_count;
 };
@@ -255,6 +257,7 @@ static int free_take(struct pages *p, uint64_t page, const struct node *n)
     uint64_t count = n->size < sizeof(uint64_t) ? UINT64_MAX : get_u64(n->data);
     if (n->size % sizeof(uint64_t) != 0 || count > n->size / sizeof(uint64_t) - 1)
         return damaged(p, page, "has a list of free pages that is too long");
+    p->freed = get_u64(n->key);
     uint64_t before = NO_PAGE;
     for (uint64_t i = 1; i <= count; i++) {
         uint64_t number = get_u64(n->data + i * sizeof(uint64_t));
@@ -389,6 +392,7 @@ static int metas_check(struct pages *p, const uint8_t **ret_meta)
     bool is_new = even == 0 && odd == 0;
     if (!is_new && (even % 2 != 0 || (even + 1 != odd && odd + 1 != even)))
         return damaged(p, even % 2 != 0 ? 0 : 1, "has a transaction that cannot be the next");
+    p->transaction = odd > even ? odd : even;
     *ret_meta = odd > even ? second : p->bytes;
     return 0;
 }
@@ -413,6 +417,10 @@ static int all_check(struct pages *p)
     for (size_t i = 0; i < p->roots_count && err == 0; i++)
         err = tree_take(p, TREE_TABLE, p->roots[i]);
     if (err == 0) err = tree_take(p, TREE_FREE, get_u64(meta + META_FREE + TREE_ROOT));
+    // Every transaction but the first frees the root it replaces, under its own number: by that an
+    // older meta page is found that claims to be the newer one.
+    if (err == 0 && p->transaction > 1 && p->freed != p->transaction)
+        err = damaged(p, p->transaction % 2, "is not that of the last transaction");
     free(p->used);
     return err;
 }

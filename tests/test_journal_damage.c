@@ -202,6 +202,85 @@ static void a_newer_record_is_recognised(void **state)
     assert_int_equal(f->problem.seq, 1);
 }
 
+// ---- LMDB's own pages -------------------------------------------------------
+
+// Flips a bit of data.mdb.
+static void flip_bit(const struct folder *f, long at, unsigned bit)
+{
+    char path[PATH_BYTES];
+    uint8_t byte = 0;
+    int fd = open(path_in(f, "journal/data.mdb", path), O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte = (uint8_t)(byte ^ 1u << bit);
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    assert_int_equal(close(fd), 0);
+}
+
+// Each bit of a number in a page: damage, and the line names the file.
+static void assert_bits_matter(struct folder *f, long at, unsigned bits)
+{
+    char path[PATH_BYTES];
+    struct journal *j = NULL;
+    for (unsigned bit = 0; bit < bits; bit++) {
+        flip_bit(f, at + bit / 8, bit % 8);
+        assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
+        assert_non_null(strstr(f->problem.text, path_in(f, "journal/data.mdb", path)));
+        flip_bit(f, at + bit / 8, bit % 8);
+    }
+    journal_close(must_open(f));
+}
+
+static void a_flipped_meta_page_is_found(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(append_numbered(j, 50, NULL), 0);
+    journal_close(j);
+    long page = sysconf(_SC_PAGESIZE);
+    // Of both pages: the size of a page, which LMDB would divide by, and the transaction, without
+    // which the last commit would be quietly lost. The 21st of them is on page 1.
+    for (long meta = 0; meta < 2; meta++) {
+        assert_bits_matter(f, meta * page + 40, 32);
+        assert_bits_matter(f, meta * page + 144, 64);
+    }
+    assert_bits_matter(f, page + 128, 64); // the root of the tables
+    assert_bits_matter(f, page + 80, 64);  // the root of the free pages
+}
+
+static void a_free_page_in_use_is_found(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    for (int i = 0; i < 21; i++)
+        assert_int_equal(append_numbered(j, 50, NULL), 0);
+    journal_close(j);
+
+    // The first number in the list of free pages becomes that of the log's root: the next commit
+    // would write over it. With a writable map what a cursor gives is the file's own page.
+    char path[PATH_BYTES];
+    MDB_env *env = NULL;
+    MDB_txn *txn = NULL;
+    MDB_cursor *free_pages = NULL, *tables = NULL;
+    MDB_val key, list, table;
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_mapsize(env, MAP_BYTES), 0);
+    assert_int_equal(mdb_env_open(env, path_in(f, "journal", path), MDB_WRITEMAP, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn), 0);
+    assert_int_equal(mdb_cursor_open(txn, 0, &free_pages), 0);
+    assert_int_equal(mdb_cursor_open(txn, 1, &tables), 0);
+    assert_int_equal(mdb_cursor_get(free_pages, &key, &list, MDB_FIRST), 0);
+    assert_int_equal(mdb_cursor_get(tables, &key, &table, MDB_FIRST), 0); // `log`
+    assert_true(list.mv_size >= 16 && table.mv_size == 48);
+    memcpy((char *)list.mv_data + 8, (const char *)table.mv_data + 40, 8);
+    mdb_cursor_close(free_pages);
+    mdb_cursor_close(tables);
+    mdb_txn_abort(txn);
+    mdb_env_close(env);
+    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +295,8 @@ int main(void)
         TEST(a_log_without_its_beginning_is_read_from_where_it_begins),
         TEST(a_newer_journal_is_recognised),
         TEST(a_newer_record_is_recognised),
+        TEST(a_flipped_meta_page_is_found),
+        TEST(a_free_page_in_use_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
-// flips [CASES]: damages copies of a journal, one file a case, and starts on them. A start must
-// either end with exit code 4 and a line that names the file, or find exactly what is in the
+// flips [CASES [LEASES]]: damages copies of a journal, one file a case, and starts on them. A start
+// must either end with exit code 4 and a line that names the file, or find exactly what is in the
 // undamaged one, also after going on from there and starting again; no signal, no hang. Damage to
-// the locks has no effect at all.
+// the locks has no effect at all. The journal has four times LEASES (300).
 //
 // The environment: BOSKOS_SEED repeats a run, BOSKOS_CASE one case of it (its folder stays),
 // BOSKOSD is a daemon, which then does every 50th case.
@@ -312,8 +312,7 @@ static bool run_case(struct rig *r, uint64_t number)
 {
     char whole[PATH_BYTES];
     (void)snprintf(whole, sizeof(whole), "%.200s/0", r->dir);
-    r->random = r->seed * UINT64_C(0x9e3779b97f4a7c15) + number;
-    (void)random_below(r, 2);
+    r->random = r->seed * UINT64_C(0xd1342543de82ef95) ^ number * UINT64_C(0xda942042e4dd58b5);
     folder_remove(r->copy);
     flips_copy(whole, r->copy);
     damage(r);
@@ -375,7 +374,7 @@ static void files_list(struct rig *r)
     free(entries);
 }
 
-static void rig_open(struct rig *r)
+static void rig_open(struct rig *r, int leases)
 {
     const char *seed = getenv("BOSKOS_SEED");
     ASSERT(getrandom(&r->seed, sizeof(r->seed), 0) == (ssize_t)sizeof(r->seed));
@@ -397,7 +396,7 @@ static void rig_open(struct rig *r)
     pid_t pid = fork();
     ASSERT(pid >= 0);
     if (pid == 0) {
-        flips_make(r->dir);
+        flips_make(r->dir, leases);
         _exit(0);
     }
     ASSERT(waitpid(pid, &status, 0) == pid && status == 0);
@@ -417,7 +416,7 @@ int main(int argc, char **argv)
     static struct rig r;
     uint64_t cases = argc > 1 ? strtoull(argv[1], NULL, 10) : 500, wrong = 0;
     const char *only = getenv("BOSKOS_CASE");
-    rig_open(&r);
+    rig_open(&r, argc > 2 ? (int)strtol(argv[2], NULL, 10) : 300);
     if (only != NULL) {
         bool is_right = run_case(&r, strtoull(only, NULL, 10));
         (void)printf("%s: its folder is %s\n", is_right ? "right" : "WRONG", r.copy);

@@ -23,8 +23,8 @@ struct found {
 void flips_options(struct engine_options *o, const char *dir, const char *config, uint64_t minute);
 
 // Makes the journal in `dir`/0 and copies of it at earlier moments in `dir`/1 and so on, the oldest
-// last. Ends the process when it cannot.
-void flips_make(const char *dir);
+// last; `leases` are taken and given back between two of them. Ends the process when it cannot.
+void flips_make(const char *dir, int leases);
 
 // Hands one command to a running engine and waits until it was done.
 void flips_submit(struct engine *e, struct command *c);

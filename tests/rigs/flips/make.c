@@ -191,7 +191,7 @@ static struct engine *session(const char *dir, const char *config, int number)
     return e;
 }
 
-void flips_make(const char *dir)
+void flips_make(const char *dir, int leases)
 {
     char now[PATH_BYTES], old[PATH_BYTES], config[PATH_BYTES];
     (void)snprintf(now, sizeof(now), "%s/now", dir);
@@ -199,14 +199,14 @@ void flips_make(const char *dir)
     // Each end writes a snapshot; the last session has none: a tail is left.
     for (int i = 0; i < OLD_VERSIONS; i++) {
         struct engine *e = session(now, config, i);
-        work(e, 300);
+        work(e, leases);
         engine_stop(e);
         engine_close(e);
         (void)snprintf(old, sizeof(old), "%s/%d", dir, OLD_VERSIONS - i);
         flips_copy(now, old);
     }
     struct engine *e = session(now, config, OLD_VERSIONS);
-    work(e, 200);
+    work(e, leases);
     (void)snprintf(old, sizeof(old), "%s/0", dir);
     flips_copy(now, old); // nothing is under way
     engine_stop(e);
