@@ -24,15 +24,13 @@
 #define SYS_PHASES_MAX 8u
 #define SYS_ANY UINT64_MAX
 
-#define SYS_CALLS(X)                                                                               \
-    X(open)                                                                                        \
-    X(close)                                                                                       \
-    X(pwrite)                                                                                      \
-    X(write)                                                                                       \
-    X(pwritev) X(writev) X(pread) X(read) X(fdatasync) X(fsync) X(msync) X(sync_file_range)        \
-        X(ftruncate) X(fallocate) X(posix_fallocate) X(rename) X(link) X(unlink) X(mkdir) X(rmdir) \
-            X(chmod) X(fchmod) X(fcntl) X(mmap) X(lseek) X(opendir) X(readdir) X(stat) X(fstat)    \
-                X(pthread_create)
+// clang-format off
+#define SYS_CALLS(X) \
+    X(open) X(close) X(pwrite) X(write) X(pwritev) X(writev) X(pread) X(read) X(fdatasync) \
+    X(fsync) X(msync) X(sync_file_range) X(ftruncate) X(fallocate) X(posix_fallocate) X(rename) \
+    X(link) X(unlink) X(mkdir) X(rmdir) X(chmod) X(fchmod) X(fcntl) X(mmap) X(lseek) X(opendir) \
+    X(readdir) X(stat) X(fstat) X(pthread_create)
+// clang-format on
 
 #define SYS_NAME(name) SYS_##name,
 enum sys_call { SYS_CALLS(SYS_NAME) SYS_CALLS_COUNT };
