@@ -167,8 +167,8 @@ static void work(struct engine *e, int count)
         char name[16];
         (void)snprintf(name, sizeof(name), "r-%d", i % RESOURCES);
         struct command get = {.kind = COMMAND_ACQUIRE};
-        get.as.acquire = (struct command_acquire){TEXT("t"), TEXT("free"), TEXT("busy"),
-                                                  TEXT("ann"), TEXT("id")};
+        get.as.acquire = (struct command_acquire){TEXT("t"),   TEXT("free"), TEXT("busy"),
+                                                  TEXT("ann"), TEXT("id"),   TEXT_NONE};
         flips_submit(e, &get);
         if (i % 16 == 0) update_big(e, text_from(name), i);
         struct command put = {.kind = COMMAND_RELEASE};

@@ -72,8 +72,8 @@ static void go_on(struct engine *e)
     for (int i = 0; i < COMMANDS; i++) {
         memset(big, 'A' + i % 26, sizeof(big));
         struct command get = {.kind = COMMAND_ACQUIRE};
-        get.as.acquire =
-            (struct command_acquire){TEXT("t"), TEXT("free"), TEXT("busy"), TEXT("eve"), TEXT_NONE};
+        get.as.acquire = (struct command_acquire){TEXT("t"),   TEXT("free"), TEXT("busy"),
+                                                  TEXT("eve"), TEXT_NONE,    TEXT_NONE};
         get.as.acquire.request_id = TEXT("");
         flips_submit(e, &get);
         struct command put = {.kind = COMMAND_RELEASE};
