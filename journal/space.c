@@ -73,7 +73,8 @@ int journal_make_room(struct journal *j, struct journal_problem *problem)
     if (rc == 0) rc = MDB_MAP_FULL; // the step was a short one
     int err = journal_error_of(rc);
     if (err != BOSKOS_E_NOSPACE) return journal_failed(problem, rc, j->path, "extend data.mdb");
-    if (tail_bytes(j) + journal_free_bytes(j) >= j->step_bytes / 2) return 0;
+    // Free pages must be many: who asks looks away for a while afterwards.
+    if (tail_bytes(j) + journal_free_bytes(j) >= j->step_bytes) return 0;
     return journal_failed(problem, rc, j->path, "extend data.mdb");
 }
 

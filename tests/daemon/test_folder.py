@@ -450,7 +450,8 @@ class FullDisk(boskosd.DaemonTest):
     def until_low(self, d, name):
         """Works until acquires are refused, which must be with a 503 that says why and when to come again."""
         for n in range(1000):
-            self.assertEqual(d.update(name, {"n": f"{n:0200000}"}).status, 200, "updates were expected to go on")
+            reply = d.update(name, {"n": f"{n:0200000}"})
+            self.assertEqual(reply.status, 200, f"updates were expected to go on, {n} did: {d.log()}")
             reply = d.acquire(type="none")
             if reply.status != 404:
                 break
