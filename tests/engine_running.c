@@ -1,9 +1,10 @@
 // Under load, without space, and at the end: many threads, a full map, a full disk, a commit that
-// fails, the stop.
+// fails, a reader that is killed, the stop.
 #include "tests/engine_fixture.h"
 #include "tests/engine_parts.h"
 
 #include <dirent.h>
+#include <lmdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -354,6 +355,61 @@ static void failed_commit_ends(void **state)
     assert_int_equal(acquire(f, "a", "free", "ann", NULL).reason, SM_OK);
 }
 
+// ---- a reader that is killed ------------------------------------------------
+
+#define UPDATES 300u
+
+// Opens the log as a tool does, holds a read transaction, and waits to be killed.
+static void hold_reader(const struct fixture *f, int go, int ready)
+{
+    char path[FILE_BYTES + 16], byte;
+    MDB_env *env;
+    MDB_txn *txn;
+    snprintf(path, sizeof(path), "%s/journal", f->data);
+    if (read(go, &byte, 1) != 1 || mdb_env_create(&env) != 0 ||
+        mdb_env_open(env, path, MDB_RDONLY, 0600) != 0 ||
+        mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0 || write(ready, "r", 1) != 1)
+        _exit(1);
+    for (;;)
+        (void)pause();
+}
+
+// How much the file of the log grows by updates that each take and free some pages.
+static int64_t growth(struct fixture *f)
+{
+    struct engine_figures before = figures_of(f);
+    for (uint32_t i = 0; i < UPDATES; i++)
+        assert_int_equal(update(f, "a1", "ann", "busy", "k", TEXT("v")).error, 0);
+    return (int64_t)(figures_of(f).log_bytes_file - before.log_bytes_file);
+}
+
+static void killed_reader(void **state)
+{
+    struct fixture *f = *state;
+    int go[2], ready[2], status = 0;
+    char byte = 'g';
+    assert_int_equal(pipe(go) | pipe(ready), 0);
+    pid_t pid = fork(); // before any thread is there
+    assert_true(pid >= 0);
+    if (pid == 0) hold_reader(f, go[0], ready[1]);
+
+    f->options.step_bytes = 64u * 1024;
+    fixture_open(f);
+    assert_string_equal(acquire(f, "a", "free", "ann", NULL).name, "a1");
+    assert_int_equal(write(go[1], &byte, 1), 1);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    int64_t held = growth(f); // no page that was freed is used again
+    step(f, MINUTE_NS + NS_PER_S);
+    EVENTUALLY(figures_of(f).readers_cleared == 1);
+    int64_t let_go = growth(f);
+    if (let_go * 4 > held)
+        fail_msg("%lld bytes after, %lld before", (long long)let_go, (long long)held);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(close(go[i]) | close(ready[i]), 0);
+}
+
 int engine_running_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +419,7 @@ int engine_running_tests(void)
         ENGINE_TEST(full_map),
         ENGINE_TEST(full_disk_loses_nothing),
         ENGINE_TEST(failed_commit_ends),
+        ENGINE_TEST(killed_reader),
     };
     return cmocka_run_group_tests_name("engine running", tests, NULL, NULL);
 }
