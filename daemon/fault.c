@@ -23,7 +23,7 @@ static void end_for_fault(int number)
 }
 
 // The log writes to a descriptor: this one is memory, from where the line is taken back.
-static void make_line(const struct log *log, const char *path)
+static void make_line(const struct log *log, const char *path, const char *repair)
 {
     struct log to_memory = *log;
     to_memory.fd = memfd_create("boskosd-line", MFD_CLOEXEC);
@@ -31,8 +31,8 @@ static void make_line(const struct log *log, const char *path)
     log_event(
         &to_memory, LOG_FATAL,
         "a memory fault; the time is the start's: the journal is damaged or was cut short, its "
-        "disk fails, or boskosd has a fault",
-        LOG_F_STRING("file", path));
+        "disk fails, or boskosd has a fault; `run` shows what can be kept",
+        LOG_F_STRING("file", path), LOG_F_STRING("run", repair));
     line_size = pread(to_memory.fd, line, sizeof(line), 0);
     if (line_size < 0) line_size = 0;
     (void)close(to_memory.fd);
@@ -40,9 +40,10 @@ static void make_line(const struct log *log, const char *path)
 
 void fault_watch(const struct log *log, const char *data_dir)
 {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], repair[PATH_BYTES];
     (void)snprintf(path, sizeof(path), "%s/journal/data.mdb", data_dir);
-    make_line(log, path);
+    (void)snprintf(repair, sizeof(repair), "boskosd --repair --data-dir %s", data_dir);
+    make_line(log, path, repair);
     struct sigaction action = {.sa_handler = end_for_fault, .sa_flags = (int)SA_RESETHAND};
     (void)sigaction(SIGBUS, &action, NULL);
     (void)sigaction(SIGSEGV, &action, NULL);

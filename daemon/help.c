@@ -25,6 +25,8 @@ static const char help[] =
     "\n"
     "To do in place of serving, on a folder that nobody has\n"
     "  --compact               write data.mdb anew without the room that is not used, and end\n"
+    "  --repair                say what is damaged and what can be kept, and end\n"
+    "  --repair --cut-at SEQ   keep what there is up to record SEQ, and the old folder beside it\n"
     "\n"
     "Where to listen (0 turns a port off)\n"
     "  --address ADDRESS       listen on this address only (all, IPv6 and IPv4)\n"

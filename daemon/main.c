@@ -202,7 +202,7 @@ int main(int argc, char **argv)
                          .format = d.options.log_format,
                          .clock = clock_system()};
     if (!d.options.in_memory) fault_watch(&d.log, d.options.data_dir);
-    if (d.options.compact) return maintain(&d.options, &d.log);
+    if (d.options.compact || d.options.repair) return maintain(&d.options, &d.log);
     if (access(d.options.config_path, R_OK) != 0) {
         fprintf(stderr, "boskosd: --config: %s: %s\n", d.options.config_path, strerror(errno));
         return 2;

@@ -5,11 +5,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "engine/repair.h"
 #include "journal/journal.h"
 
 #include "base/banned.h"
 
 #define LOCK_WAIT_MS 5000u
+#define HOST_BYTES 256u
+#define WHY_BYTES 1024u
 #define MIB (1024.0 * 1024.0)
 
 static void say_problem(const char *text)
@@ -79,7 +82,44 @@ static int compact(const struct options *o, const struct log *log)
     return 0;
 }
 
+// ---- --repair -----------------------------------------------------------------
+
+// A line about how far it is stands on the terminal until the next one comes.
+static void say_line(void *context, const char *line)
+{
+    (void)context;
+    if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr);
+    puts(line);
+    fflush(stdout);
+}
+
+static void say_records(void *context, uint64_t records)
+{
+    (void)context;
+    fprintf(stderr, "\rrecord %" PRIu64 " ", records);
+}
+
+static int repair(const struct options *o, const struct log *log)
+{
+    char host[HOST_BYTES] = {0};
+    char why[WHY_BYTES] = {0};
+    int exit_code = 1;
+    (void)gethostname(host, sizeof(host) - 1);
+    struct engine_repair_options options = {.data_dir = o->data_dir,
+                                            .cut_at = o->cut_at,
+                                            .version = BOSKOSD_VERSION,
+                                            .host = host,
+                                            .clock = log->clock,
+                                            .said = say_line,
+                                            .noticed = say_noticed,
+                                            .progress = isatty(STDERR_FILENO) ? say_records : NULL};
+    int err = engine_repair(&options, why, sizeof(why), &exit_code);
+    if (err == 0) return 0;
+    say_problem(why);
+    return exit_code;
+}
+
 int maintain(const struct options *options, const struct log *log)
 {
-    return compact(options, log);
+    return options->compact ? compact(options, log) : repair(options, log);
 }

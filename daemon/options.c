@@ -20,6 +20,7 @@ enum flag {
     FLAG_ADDRESS = 256,
     FLAG_COMPACT,
     FLAG_CONFIG,
+    FLAG_CUT_AT,
     FLAG_DATA_DIR,
     FLAG_HEALTH_PORT,
     FLAG_HELP,
@@ -29,6 +30,7 @@ enum flag {
     FLAG_LOG_LEVEL,
     FLAG_METRICS_PORT,
     FLAG_PORT,
+    FLAG_REPAIR,
     FLAG_REQUEST_TTL,
     FLAG_RETAIN,
     FLAG_RETAIN_BYTES,
@@ -43,6 +45,7 @@ static const struct option flags[] = {
     {"address", required_argument, NULL, FLAG_ADDRESS},
     {"compact", optional_argument, NULL, FLAG_COMPACT},
     {"config", required_argument, NULL, FLAG_CONFIG},
+    {"cut-at", required_argument, NULL, FLAG_CUT_AT},
     {"data-dir", required_argument, NULL, FLAG_DATA_DIR},
     {"health-port", required_argument, NULL, FLAG_HEALTH_PORT},
     {"help", no_argument, NULL, FLAG_HELP},
@@ -53,6 +56,7 @@ static const struct option flags[] = {
     {"log-level", required_argument, NULL, FLAG_LOG_LEVEL},
     {"metrics-port", required_argument, NULL, FLAG_METRICS_PORT},
     {"port", required_argument, NULL, FLAG_PORT},
+    {"repair", optional_argument, NULL, FLAG_REPAIR},
     {"request-ttl", required_argument, NULL, FLAG_REQUEST_TTL},
     {"retain", required_argument, NULL, FLAG_RETAIN},
     {"retain-bytes", required_argument, NULL, FLAG_RETAIN_BYTES},
@@ -224,6 +228,9 @@ static bool read_flag(struct reader *r, enum flag flag, const char *name, const 
     case FLAG_ADDRESS: o->address = value; return true;
     case FLAG_COMPACT: return read_bool(r, name, value, &o->compact);
     case FLAG_CONFIG: o->config_path = value; return true;
+    case FLAG_CUT_AT:
+        if (read_number(value, UINT64_MAX - 1, &o->cut_at) && o->cut_at > 0) return true;
+        return wrong(r, "--cut-at: \"%s\" is no number of a record", value);
     case FLAG_DATA_DIR: o->data_dir = value; return true;
     case FLAG_HEALTH_PORT: return read_port(r, name, value, &o->health);
     case FLAG_IN_MEMORY: return read_bool(r, name, value, &o->in_memory);
@@ -235,6 +242,7 @@ static bool read_flag(struct reader *r, enum flag flag, const char *name, const 
                      value);
     case FLAG_METRICS_PORT: return read_port(r, name, value, &o->metrics);
     case FLAG_PORT: return read_port(r, name, value, &o->api);
+    case FLAG_REPAIR: return read_bool(r, name, value, &o->repair);
     case FLAG_REQUEST_TTL: return read_span(r, name, value, &o->request_ttl_ns);
     case FLAG_RETAIN: return read_retain(r, name, value);
     case FLAG_RETAIN_BYTES: return read_retain_bytes(r, value);
@@ -262,8 +270,12 @@ static bool is_whole(const char *text, const struct option *flag)
 static bool check(struct reader *r)
 {
     const struct options *o = r->options;
-    if (o->in_memory && o->compact)
-        return wrong(r, "--compact: there is nothing to compact with --in_memory");
+    if (o->compact && o->repair) return wrong(r, "--compact and --repair: give one of them");
+    if (o->in_memory && (o->compact || o->repair)) {
+        return wrong(r, "--%s: with --in_memory there is nothing to work on",
+                     o->compact ? "compact" : "repair");
+    }
+    if (o->cut_at > 0 && !o->repair) return wrong(r, "--cut-at: it goes with --repair");
     if (o->in_memory) return true;
     return o->data_dir[0] != '\0' ||
            wrong(r, "--data-dir: it is empty; name a folder, or keep nothing with --in_memory");

@@ -14,7 +14,8 @@ struct options {
     const char *config_path;
     const char *data_dir;
     bool in_memory, strict_config;
-    bool compact; // in place of serving
+    bool compact, repair; // in place of serving
+    uint64_t cut_at;      // 0: not given
     int64_t request_ttl_ns;
     uint64_t snapshot_every;
     uint64_t retain_ns, retain_bytes;

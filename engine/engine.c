@@ -52,18 +52,6 @@ static struct engine *engine_new(const struct engine_options *options)
     return e;
 }
 
-// Says where replay and log part, and what to do.
-static void explain_mismatch(struct journal_problem *problem, const struct record *record,
-                             enum replay_match match)
-{
-    problem->seq = record->seq;
-    snprintf(problem->text, sizeof(problem->text),
-             "data.mdb: replaying record %" PRIu64
-             " gives another %s than was stored with it: the file "
-             "is damaged, or this program has a fault",
-             record->seq, match == REPLAY_DIGEST ? "digest" : "result");
-}
-
 static void tell_progress(struct engine *e, uint64_t seq)
 {
     if (e->options.recovering == NULL) return;
@@ -123,7 +111,7 @@ static int replay_tail(struct engine *e, struct hash128 chain, uint64_t *ret_tai
             if (e->batch.rows_count % ROWS_AT_ONCE == 0) sequencer_flush_rows(e);
         } else if (match != REPLAY_SAME || missing != 0) {
             if (match != REPLAY_SAME) {
-                explain_mismatch(problem, &record, match);
+                recovery_explain(match, record.seq, problem);
             } else {
                 explain_hole(problem, missing, record.seq);
             }
@@ -181,9 +169,18 @@ static void advise_folder(struct journal_problem *problem)
              is_named ? "" : "; choose another --data-dir");
 }
 
-static void journal_damaged(void *context, const char *why)
+// Damage is for a person to look at.
+static void advise_repair(const struct engine *e, const char *what, char *why, size_t why_size)
+{
+    snprintf(why, why_size, "%s; to see what can be kept: boskosd --repair --data-dir %s", what,
+             e->options.data_dir);
+}
+
+static void journal_damaged(void *context, const char *what)
 {
     struct engine *e = context;
+    char why[WHY_BYTES];
+    advise_repair(e, what, why, sizeof(why));
     e->options.fatal(e->options.context, 4, why);
 }
 
@@ -287,8 +284,12 @@ int engine_open(const struct engine_options *options, struct engine **ret_engine
         e->sm = sm_new(e->hash_seed);
     } else {
         err = open_journal(e, &found, &problem);
-        if (err == BOSKOS_E_CORRUPT) exit_code = 4;
-        if (err != 0) snprintf(why, why_size, "%s", problem.text);
+        if (err == BOSKOS_E_CORRUPT) {
+            exit_code = 4;
+            advise_repair(e, problem.text, why, why_size);
+        } else if (err != 0) {
+            snprintf(why, why_size, "%s", problem.text);
+        }
     }
     if (err == 0) {
         e->batch.next_seq = sm_seq(e->sm) + 1;

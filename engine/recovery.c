@@ -8,9 +8,8 @@
 
 #include "base/banned.h"
 
-// Opens one snapshot and makes a state of it, checked against what the file says about itself.
-static int load_one(struct journal *j, uint64_t seq, uint64_t hash_seed, struct sm **ret_sm,
-                    struct hash128 *ret_chain, struct journal_problem *problem)
+int recovery_load_snapshot(struct journal *j, uint64_t seq, uint64_t hash_seed, struct sm **ret_sm,
+                           struct hash128 *ret_chain, struct journal_problem *problem)
 {
     struct journal_snapshot about;
     struct text bytes;
@@ -87,7 +86,7 @@ int recovery_load(struct journal *j, uint64_t most_seq, bool may_set_aside, uint
         struct sm *sm = NULL;
         struct hash128 chain;
         if (seqs[i] > most_seq) continue;
-        err = load_one(j, seqs[i], hash_seed, &sm, &chain, problem);
+        err = recovery_load_snapshot(j, seqs[i], hash_seed, &sm, &chain, problem);
         if (err == 0) {
             err = check_follows(j, seqs[i], &chain, problem);
             if (err == 0) {
@@ -150,4 +149,14 @@ int recovery_step(struct sm *sm, struct command_decoder *decoder, struct buffer 
     sm_result_encode(ret_result, scratch);
     *ret_match = compare_rows(row->bytes, buffer_as_text(scratch));
     return 0;
+}
+
+void recovery_explain(enum replay_match match, uint64_t seq, struct journal_problem *ret_problem)
+{
+    ret_problem->seq = seq;
+    snprintf(ret_problem->text, sizeof(ret_problem->text),
+             "data.mdb: replaying record %" PRIu64
+             " gives another %s than was stored with it: the file "
+             "is damaged, or this program has a fault",
+             seq, match == REPLAY_DIGEST ? "digest" : "result");
 }

@@ -18,6 +18,10 @@ int recovery_load(struct journal *j, uint64_t most_seq, bool may_set_aside, uint
                   const struct log *log, struct sm **ret_sm, uint64_t *ret_seq,
                   struct hash128 *ret_chain, struct journal_problem *problem);
 
+// Opens one snapshot and makes a state of it, checked against what the file says about itself.
+int recovery_load_snapshot(struct journal *j, uint64_t seq, uint64_t hash_seed, struct sm **ret_sm,
+                           struct hash128 *ret_chain, struct journal_problem *problem);
+
 // What one replayed record showed.
 enum replay_match {
     REPLAY_SAME,   // the stored row is what apply gave
@@ -32,5 +36,8 @@ int recovery_step(struct sm *sm, struct command_decoder *decoder, struct buffer 
                   const struct record *record, const struct journal_row *row,
                   struct sm_result *ret_result, enum replay_match *ret_match,
                   struct journal_problem *problem);
+
+// Says where replay and log part, and what that means.
+void recovery_explain(enum replay_match match, uint64_t seq, struct journal_problem *ret_problem);
 
 #endif

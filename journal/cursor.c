@@ -32,6 +32,8 @@ struct journal_cursor {
     uint64_t next;        // the record that comes next
     struct hash128 chain; // of the one before it
     bool chain_known;
+    size_t stretch_max;   // records
+    uint64_t rows_before; // from this record on the results are not looked at
 
     uint8_t *bytes;
     size_t capacity, used;
@@ -92,6 +94,8 @@ int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *
     c->capacity = STRETCH_BYTES_MAX;
     c->j = j;
     c->next = from;
+    c->stretch_max = STRETCH_RECORDS_MAX;
+    c->rows_before = UINT64_MAX;
     rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, &c->txn);
     if (rc == 0) rc = mdb_cursor_open(c->txn, j->log, &c->log);
     if (rc == 0) rc = mdb_cursor_open(c->txn, j->results, &c->results);
@@ -119,6 +123,21 @@ int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *
 out:
     journal_cursor_close(c);
     return err;
+}
+
+int journal_damaged_cursor(struct journal *j, uint64_t from, const struct hash128 *before,
+                           uint64_t rows_before, struct journal_cursor **ret_cursor,
+                           struct journal_problem *problem)
+{
+    struct journal_cursor *c = NULL;
+    atomic_store(&j->first, from); // what is before it is not looked at
+    atomic_store(&j->end, UINT64_MAX);
+    int err = journal_cursor_open(j, from, before, &c, problem);
+    if (err != 0) return err;
+    c->stretch_max = 1;
+    c->rows_before = rows_before;
+    *ret_cursor = c;
+    return 0;
 }
 
 void journal_cursor_close(struct journal_cursor *c)
@@ -241,11 +260,13 @@ static int stretch_copy(struct journal_cursor *c, uint64_t end, struct journal_p
     MDB_val key = {KEY_BYTES, from}, row_key = {KEY_BYTES, from};
     MDB_val value, row;
     int rc = mdb_cursor_get(c->log, &key, &value, MDB_SET_RANGE);
-    int row_rc = mdb_cursor_get(c->results, &row_key, &row, MDB_SET_RANGE);
+    int row_rc = MDB_NOTFOUND;
+    if (c->next < c->rows_before)
+        row_rc = mdb_cursor_get(c->results, &row_key, &row, MDB_SET_RANGE);
     int err = 0;
     bool fits = true;
 
-    while (c->count < STRETCH_RECORDS_MAX && c->next + c->count < end) {
+    while (c->count < c->stretch_max && c->next + c->count < end) {
         uint64_t seq = c->next + c->count;
         struct journal_problem *p = c->count == 0 ? problem : NULL;
         if (rc == MDB_NOTFOUND) {
@@ -263,7 +284,7 @@ static int stretch_copy(struct journal_cursor *c, uint64_t end, struct journal_p
         err = forms_check(c, seq, &key, &value, has_row ? &row : NULL, p);
         if (err != 0) break;
         err = entry_add(c, &value, &key, has_row ? &row : NULL, &fits, p);
-        if (err != 0 || !fits) break;
+        if (err != 0 || !fits || c->count == c->stretch_max) break;
         rc = mdb_cursor_get(c->log, &key, &value, MDB_NEXT);
         if (has_row) row_rc = mdb_cursor_get(c->results, &row_key, &row, MDB_NEXT);
     }

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -14,7 +15,8 @@
 
 #define FOLDER_MODE 0700
 #define FILE_MODE 0600
-#define LEFTOVER_FILES_MAX 1000 // in a journal.new that a crash left
+#define LEFTOVER_FILES_MAX (JOURNAL_SNAPSHOTS_MAX + 1000) // in a folder that a crash left
+#define NEIGHBOURS_MAX 65536                              // looked at in DIR
 #define LOCK_POLL_MS 10
 
 int journal_file_open(const char *path, int flags)
@@ -89,9 +91,17 @@ static int lock_try(int fd, short *ret_held)
     return 0;
 }
 
-// Opens (or makes) the LOCK in a folder and locks it exclusively.
-static int folder_lock(const char *folder, uint32_t wait_ms, int *ret_fd,
-                       struct journal_problem *problem)
+// Is the file still the one with that name? A repair may have put another folder there while the
+// lock was waited for.
+static bool is_still(int fd, const char *path)
+{
+    struct stat locked, named;
+    return fstat(fd, &locked) == 0 && stat(path, &named) == 0 && locked.st_ino == named.st_ino &&
+           locked.st_dev == named.st_dev;
+}
+
+int journal_folder_lock(const char *folder, uint32_t wait_ms, int *ret_fd,
+                        struct journal_problem *problem)
 {
     int err = 0;
     int fd = -1;
@@ -128,6 +138,11 @@ static int folder_lock(const char *folder, uint32_t wait_ms, int *ret_fd,
         }
         (void)nanosleep(&pause, NULL);
     }
+    if (!is_still(fd, path)) {
+        err = journal_problem(problem, BOSKOS_E_LOCKED, 0,
+                              "%s was replaced at this moment; start again", folder);
+        goto out;
+    }
     *ret_fd = fd;
     fd = -1;
 out:
@@ -142,7 +157,7 @@ static int folder_remove(const char *path)
     DIR *dir = opendir(path);
     if (dir == NULL) return errno;
     int rc = 0;
-    for (int i = 0; rc == 0; i++) {
+    for (uint32_t i = 0; rc == 0; i++) {
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (entry == NULL) {
@@ -160,42 +175,33 @@ static int folder_remove(const char *path)
     return rc;
 }
 
-// Removes what a creation that did not end has left, if nobody is at it.
-static int leftover_remove(const char *fresh, struct journal_problem *problem)
+int journal_leftover_remove(const char *path, struct journal_problem *problem)
 {
+    struct stat status;
     int lock_fd = -1;
-    int err = folder_lock(fresh, 0, &lock_fd, problem);
+    if (lstat(path, &status) != 0 && errno == ENOENT) return 0;
+    int err = journal_folder_lock(path, 0, &lock_fd, problem);
     if (err != 0) return err;
-    int rc = folder_remove(fresh);
+    int rc = folder_remove(path);
     (void)close(lock_fd);
-    return rc == 0 ? 0 : journal_failed(problem, rc, fresh, "remove it");
+    return rc == 0 ? 0 : journal_failed(problem, rc, path, "remove it");
 }
 
-// Builds the journal in `fresh` and renames it to `path`. The lock is taken on the file in `fresh`
-// and goes with it, so that of two first starts at one moment only one goes on.
-static int journal_make(const char *dir, const char *fresh, const char *path, int *ret_lock_fd,
-                        struct journal_problem *problem)
+int journal_fresh_make(const char *fresh, int *ret_lock_fd, struct journal_problem *problem)
 {
     int lock_fd = -1, witness_fd = -1;
-    int err = 0;
+    int err = journal_leftover_remove(fresh, problem);
+    if (err != 0) return err;
     int rc = folder_make(fresh);
-    if (rc == EEXIST) {
-        err = leftover_remove(fresh, problem);
-        if (err != 0) return err;
-        rc = folder_make(fresh);
-    }
     if (rc != 0) return journal_failed(problem, rc, fresh, "make it");
 
-    err = folder_lock(fresh, 0, &lock_fd, problem);
+    err = journal_folder_lock(fresh, 0, &lock_fd, problem);
     if (err != 0) goto out;
     err = journal_environment_make(fresh, problem);
     if (err != 0) goto out;
-
     rc = witness_make(fresh, &(struct witness){0}, &witness_fd); // flushes the folder, too
-    if (rc == 0 && rename(fresh, path) != 0) rc = errno;
-    if (rc == 0) rc = journal_folder_sync(dir);
     if (rc != 0) {
-        err = journal_failed(problem, rc, path, "put the new journal in its place");
+        err = journal_failed(problem, rc, fresh, "make " WITNESS_NAME);
         goto out;
     }
     *ret_lock_fd = lock_fd;
@@ -206,24 +212,97 @@ out:
     return err;
 }
 
-// Locks a journal that is there, and removes the copy that a compaction did not put in its place.
-static int journal_take(const char *path, uint32_t lock_wait_ms, int *ret_lock_fd,
-                        struct journal_problem *problem)
+// Renames a whole journal to its place. The lock is on a file in it and goes with it, so that of
+// two first starts at one moment only one goes on.
+static int journal_place(const char *dir, const char *whole, const char *path,
+                         struct journal_problem *problem)
 {
-    int lock_fd = -1;
-    int err = folder_lock(path, lock_wait_ms, &lock_fd, problem);
-    if (err != 0) return err;
-    char *copy = journal_path(path, DATA_NEW_NAME);
-    int rc = copy == NULL ? ENOMEM : 0;
-    if (rc == 0 && unlink(copy) != 0 && errno != ENOENT) rc = errno;
-    if (rc == 0) {
-        *ret_lock_fd = lock_fd;
-        lock_fd = -1;
-    } else {
-        err = journal_failed(problem, rc, path, "remove what a compaction left");
+    int rc = rename(whole, path) == 0 ? 0 : errno;
+    if (rc == 0) rc = journal_folder_sync(dir);
+    return rc == 0 ? 0 : journal_failed(problem, rc, path, "put the journal in its place");
+}
+
+// Looks for a journal that was replaced by a repair. 0 or an errno; *ret_name is empty without one.
+static int before_find(const char *path, char ret_name[NAME_MAX + 1])
+{
+    ret_name[0] = '\0';
+    DIR *dir = opendir(path);
+    if (dir == NULL) return errno;
+    int rc = 0;
+    for (int i = 0; i < NEIGHBOURS_MAX && ret_name[0] == '\0'; i++) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        rc = entry == NULL ? errno : 0;
+        if (entry == NULL) break;
+        if (strncmp(entry->d_name, BEFORE_NAME, strlen(BEFORE_NAME)) == 0)
+            (void)snprintf(ret_name, NAME_MAX + 1, "%s", entry->d_name);
     }
+    (void)closedir(dir);
+    return rc;
+}
+
+int journal_begin(const struct journal_options *options, const char *path, int *ret_lock_fd,
+                  struct journal_problem *problem)
+{
+    const char *dir = options->dir;
+    char before[NAME_MAX + 1];
+    struct stat status;
+    int lock_fd = -1;
+    int err = BOSKOS_E_NOMEM;
+    char *fresh = journal_path(dir, FRESH_NAME);
+    char *repaired = journal_path(dir, REPAIRED_NAME);
+    if (fresh == NULL || repaired == NULL) {
+        (void)journal_problem(problem, err, 0, "%s: no memory", dir);
+        goto out;
+    }
+    bool is_repaired = stat(repaired, &status) == 0;
+    int rc = before_find(dir, before);
+    if (is_repaired) {
+        err = journal_folder_lock(repaired, 0, &lock_fd, problem);
+        if (err == 0) err = journal_place(dir, repaired, path, problem);
+    } else if (before[0] != '\0') {
+        err = journal_problem(problem, BOSKOS_E_NOT_FOUND, 0,
+                              "%s is missing, but %s/%s is there: rename that one back, or move it "
+                              "out of %s to begin with nothing",
+                              path, dir, before, dir);
+    } else if (options->must_exist) {
+        err = journal_problem(problem, BOSKOS_E_NOT_FOUND, 0, "%s is not there; check --data-dir",
+                              path);
+    } else if (rc != 0) {
+        err = journal_failed(problem, rc, dir, "list it");
+    } else {
+        err = journal_fresh_make(fresh, &lock_fd, problem);
+        if (err == 0) err = journal_place(dir, fresh, path, problem);
+    }
+    if (err != 0) goto out;
+    if (is_repaired && options->noticed != NULL)
+        options->noticed(options->context, "a repair that was interrupted is finished");
+    *ret_lock_fd = lock_fd;
+    lock_fd = -1;
+out:
     if (lock_fd >= 0) (void)close(lock_fd);
+    free(fresh);
+    free(repaired);
+    return err;
+}
+
+// Removes what whoever had the journal before did not finish, now that it is locked. Of two first
+// starts the other one may still be at its own.
+static int leftovers_remove(const char *dir, const char *path, struct journal_problem *problem)
+{
+    char *copy = journal_path(path, DATA_NEW_NAME);
+    char *fresh = journal_path(dir, FRESH_NAME);
+    char *repaired = journal_path(dir, REPAIRED_NAME);
+    int rc = copy == NULL || fresh == NULL || repaired == NULL ? ENOMEM : 0;
+    int err = 0;
+    if (rc == 0 && unlink(copy) != 0 && errno != ENOENT) rc = errno;
+    if (rc != 0) err = journal_failed(problem, rc, path, "remove what a compaction left");
+    if (err == 0) err = journal_leftover_remove(fresh, problem);
+    if (err == BOSKOS_E_LOCKED) err = 0;
+    if (err == 0) err = journal_leftover_remove(repaired, problem);
     free(copy);
+    free(fresh);
+    free(repaired);
     return err;
 }
 
@@ -231,34 +310,33 @@ int journal_folder_open(const struct journal_options *options, char **ret_path, 
                         struct journal_problem *problem)
 {
     ASSERT(options->dir != NULL);
-    char *path = journal_path(options->dir, "journal");
-    char *fresh = journal_path(options->dir, "journal.new");
+    int lock_fd = -1;
     int err = BOSKOS_E_NOMEM;
-    if (path == NULL || fresh == NULL) {
+    char *path = journal_path(options->dir, JOURNAL_NAME);
+    if (path == NULL) {
         (void)journal_problem(problem, err, 0, "%s: no memory", options->dir);
         goto out;
     }
     struct stat status;
-    if (options->must_exist && stat(path, &status) != 0 && errno == ENOENT) {
-        err = journal_problem(problem, BOSKOS_E_NOT_FOUND, 0, "%s is not there; check --data-dir",
-                              path);
-        goto out;
-    }
-    err = dir_make(options->dir, problem);
+    err = options->must_exist ? 0 : dir_make(options->dir, problem);
     if (err != 0) goto out;
 
-    if (stat(path, &status) == 0)
-        err = journal_take(path, options->lock_wait_ms, ret_lock_fd, problem);
-    else if (errno == ENOENT)
-        err = journal_make(options->dir, fresh, path, ret_lock_fd, problem);
-    else
+    if (stat(path, &status) == 0) {
+        err = journal_folder_lock(path, options->lock_wait_ms, &lock_fd, problem);
+        if (err == 0) err = leftovers_remove(options->dir, path, problem);
+    } else if (errno == ENOENT) {
+        err = journal_begin(options, path, &lock_fd, problem);
+    } else {
         err = journal_failed(problem, errno, path, "open it");
+    }
     if (err != 0) goto out;
 
     *ret_path = path;
+    *ret_lock_fd = lock_fd;
     path = NULL;
+    lock_fd = -1;
 out:
+    if (lock_fd >= 0) (void)close(lock_fd);
     free(path);
-    free(fresh);
     return err;
 }

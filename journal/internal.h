@@ -57,6 +57,30 @@ char *journal_path(const char *folder, const char *name);
 int journal_folder_open(const struct journal_options *options, char **ret_path, int *ret_lock_fd,
                         struct journal_problem *problem);
 
+// The folders of DIR.
+#define JOURNAL_NAME "journal"
+#define FRESH_NAME "journal.new"         // being built; of no value until it is renamed
+#define REPAIRED_NAME "journal.repaired" // whole, to take the place of the journal
+#define BEFORE_NAME "journal.before-"    // and a number: a journal that was replaced
+
+// Opens (or makes) the LOCK in a folder and locks it exclusively.
+int journal_folder_lock(const char *folder, uint32_t wait_ms, int *ret_fd,
+                        struct journal_problem *problem);
+
+// What journal_folder_open does when there is no journal: a repair that was interrupted is
+// finished, or it is a first start. Where there was a journal once it is not taken for a first
+// start.
+int journal_begin(const struct journal_options *options, const char *path, int *ret_lock_fd,
+                  struct journal_problem *problem);
+
+// Makes an empty journal with a lock of its own. It is begun again when it is there, unless
+// somebody is at it.
+int journal_fresh_make(const char *fresh, int *ret_lock_fd, struct journal_problem *problem);
+
+// Removes a folder that was left unfinished, with the plain files in it, if it is there and nobody
+// is at it.
+int journal_leftover_remove(const char *path, struct journal_problem *problem);
+
 // Opens or makes a file with mode 0600 whatever the umask. Returns the descriptor or -errno.
 int journal_file_open(const char *path, int flags);
 
@@ -127,6 +151,12 @@ int witness_open(struct journal *j, struct journal_problem *problem);
 // Says that the last record of `j` was acknowledged. Not flushed: it costs no waiting, and one that
 // is behind its log is a good one. Want of space is noticed once and is no error.
 int witness_write(struct journal *j, struct journal_problem *problem);
+
+// ---- snapshot.c ---------------------------------------------------------------
+
+// snapshot-SEQ and the suffix, in the journal's folder. Returned, caller frees; NULL without
+// memory.
+char *snapshot_path(const struct journal *j, uint64_t seq, const char *suffix);
 
 // ---- record.c: bytes (docs/FORMAT.md) ---------------------------------------
 

@@ -220,6 +220,59 @@ struct journal_compaction {
 int journal_compact(const struct journal_options *options, const struct journal_progress *progress,
                     struct journal_compaction *ret_compaction, struct journal_problem *problem);
 
+// ---- repair -------------------------------------------------------------------
+//
+// After damage another journal is built beside the old one, of what can still be read of it, and
+// takes its place. Reading damaged pages may end the process at any moment, by a signal or by
+// options.damaged: whoever reads does it in a process of its own.
+
+// Locks a journal that is there, without reading it. Of the functions above only those for
+// snapshots and journal_close may be used with it. Nothing is written, but that a repair which was
+// interrupted is finished.
+int journal_damaged_open(const struct journal_options *options, struct journal **ret_journal,
+                         struct journal_problem *problem);
+
+// Opens data.mdb to be read, whatever state it is in.
+int journal_damaged_read(struct journal *j, struct journal_problem *problem);
+
+// The first and the last sequence number in the log, as far as they can be found: each is written
+// as soon as it is. An empty log has none: both stay as they are.
+int journal_damaged_ends(struct journal *j, uint64_t *ret_first, uint64_t *ret_last,
+                         struct journal_problem *problem);
+
+// Looks through the pages of data.mdb that lead to others, also those that only appending needs.
+int journal_damaged_pages(struct journal *j, struct journal_problem *problem);
+
+// A cursor at a record that need not be there: it touches no page that the next record does not
+// need, and from `rows_before` on none of the results. It finds the end of the log as a record that
+// is missing. `before` may be NULL for record 1 only.
+int journal_damaged_cursor(struct journal *j, uint64_t from, const struct hash128 *before,
+                           uint64_t rows_before, struct journal_cursor **ret_cursor,
+                           struct journal_problem *problem);
+
+// What the tail witness says was acknowledged last; zeros where there is none that is good.
+struct record journal_damaged_witness(struct journal *j);
+
+// Begins DIR/journal.new, beside the damaged `old`. Its first record will be the one after
+// `before`, of which seq, time_ns and chain count (all zeros: it begins at 1). Records and rows are
+// added by journal_append. If it does not come to journal_build_end it is closed, and
+// journal_build_drop, which can be called from another process, removes it.
+int journal_build(struct journal *old, const struct record *before, struct journal **ret_journal,
+                  struct journal_problem *problem);
+// Takes over a snapshot of the old one.
+int journal_build_snapshot(struct journal *old, struct journal *built, uint64_t seq,
+                           struct journal_problem *problem);
+// Flushes what was built, renames it to DIR/journal.repaired, for it is whole, and closes it,
+// whatever it returns.
+int journal_build_end(struct journal *built, struct journal_problem *problem);
+void journal_build_drop(struct journal *old);
+
+// Puts DIR/journal.repaired in the place of `old`, which is kept as DIR/journal.before-SEQ (or
+// -SEQ.2 and so on where that is taken). What a kill leaves is finished by the next open. `old` can
+// then only be closed. *ret_kept is its path; returned, caller frees.
+int journal_swap(struct journal *old, uint64_t seq, char **ret_kept,
+                 struct journal_problem *problem);
+
 // ---- readers ----------------------------------------------------------------
 
 // Clears the slots of readers that died with a transaction open: each would keep the log's pages

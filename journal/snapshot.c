@@ -47,8 +47,7 @@ struct journal_snapshot_map {
     size_t size;
 };
 
-// Returned, caller frees; NULL without memory.
-static char *snapshot_path(const struct journal *j, uint64_t seq, const char *suffix)
+char *snapshot_path(const struct journal *j, uint64_t seq, const char *suffix)
 {
     char name[NAME_BYTES];
     (void)snprintf(name, sizeof(name), NAME_PREFIX "%020" PRIu64 "%s", seq, suffix);
