@@ -169,8 +169,7 @@ static void advise_folder(struct journal_problem *problem)
              is_named ? "" : "; choose another --data-dir");
 }
 
-// Damage is for a person to look at.
-static void advise_repair(const struct engine *e, const char *what, char *why, size_t why_size)
+void engine_advise_repair(const struct engine *e, const char *what, char *why, size_t why_size)
 {
     snprintf(why, why_size, "%s; to see what can be kept: boskosd --repair --data-dir %s", what,
              e->options.data_dir);
@@ -180,7 +179,7 @@ static void journal_damaged(void *context, const char *what)
 {
     struct engine *e = context;
     char why[WHY_BYTES];
-    advise_repair(e, what, why, sizeof(why));
+    engine_advise_repair(e, what, why, sizeof(why));
     e->options.fatal(e->options.context, 4, why);
 }
 
@@ -286,7 +285,7 @@ int engine_open(const struct engine_options *options, struct engine **ret_engine
         err = open_journal(e, &found, &problem);
         if (err == BOSKOS_E_CORRUPT) {
             exit_code = 4;
-            advise_repair(e, problem.text, why, why_size);
+            engine_advise_repair(e, problem.text, why, why_size);
         } else if (err != 0) {
             snprintf(why, why_size, "%s", problem.text);
         }

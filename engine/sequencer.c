@@ -114,9 +114,13 @@ static void batch_clear_rows(struct batch *b)
 
 static void commit_failed(struct engine *e, int err, const struct journal_problem *problem)
 {
-    char why[WHY_BYTES];
-    snprintf(why, sizeof(why), "the journal cannot go on: %s (%s)", problem->text,
+    char why[WHY_BYTES], what[WHY_BYTES];
+    snprintf(what, sizeof(what), "the journal cannot go on: %s (%s)", problem->text,
              boskos_error_text(err));
+    if (err == BOSKOS_E_CORRUPT)
+        engine_advise_repair(e, what, why, sizeof(why));
+    else
+        snprintf(why, sizeof(why), "%s", what);
     e->options.fatal(e->options.context, err == BOSKOS_E_CORRUPT ? 4 : 1, why);
     ASSERT(false && "fatal does not return");
 }
