@@ -47,7 +47,7 @@ static const char config_yaml[] = "resources:\n"
 
 const char *load_phase_name(enum load_phase phase)
 {
-    static const char *const names[] = {"start", "commit", "snapshot", "stop"};
+    static const char *const names[] = {"start", "commit", "snapshot", "stop", "maintain"};
     return names[phase];
 }
 
@@ -246,6 +246,18 @@ void load_close(struct load *l)
 void load_shadow_turn(struct load *l)
 {
     shadow_wait(l, atomic_fetch_add(&world.asked, 1) + 1);
+}
+
+int load_compact(struct load *l)
+{
+    struct journal_problem problem = {0};
+    struct journal_compaction done;
+    struct journal_options options = {
+        .dir = l->dir, .map_bytes = MAP_BYTES, .step_bytes = STEP_BYTES};
+    int err = journal_compact(&options, NULL, &done, &problem);
+    if (err == 0) return 0;
+    say_fatal(l, problem.text);
+    return err == BOSKOS_E_CORRUPT ? 4 : err == BOSKOS_E_NOMEM ? 5 : 1;
 }
 
 // ---- commands ---------------------------------------------------------------

@@ -21,7 +21,14 @@
 #define LOAD_PATH_BYTES 256
 
 // The parts of a life whose calls are counted apart.
-enum load_phase { LOAD_START, LOAD_COMMIT, LOAD_SNAPSHOT, LOAD_STOP, LOAD_PHASES };
+enum load_phase {
+    LOAD_START,
+    LOAD_COMMIT,
+    LOAD_SNAPSHOT,
+    LOAD_STOP,
+    LOAD_MAINTAIN, // what boskosd does instead of serving: --compact
+    LOAD_PHASES
+};
 
 const char *load_phase_name(enum load_phase phase);
 
@@ -74,6 +81,9 @@ void load_send(struct load *l, unsigned chains);
 
 // Lets the shadow follow the log, and write a snapshot if one is due, while nothing else happens.
 void load_shadow_turn(struct load *l);
+
+// Compacts the journal, which is not open. Returns the exit code, after a line if it is not 0.
+int load_compact(struct load *l);
 
 // Ends the engine in order.
 void load_stop(struct load *l);

@@ -52,9 +52,16 @@ static void live_and_die(struct load *l)
     load_send(l, 3);
 }
 
+static int live_compact(struct load *l)
+{
+    sys_phase(LOAD_MAINTAIN);
+    return load_compact(l);
+}
+
 static const struct scenario scenarios[] = {
     {"first", NULL, live_whole},         // there is no folder
     {"later", live_and_die, live_whole}, // the folder of a daemon that was killed
+    {"compact", live_and_die, live_compact},
 };
 
 #define SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))
