@@ -5,6 +5,7 @@
 #define TESTS_ENGINE_PARTS_H
 
 int engine_time_tests(void);
+int engine_grace_tests(void);
 int engine_recovery_tests(void);
 int engine_running_tests(void);
 int engine_config_tests(void);

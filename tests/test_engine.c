@@ -285,6 +285,7 @@ int main(void)
     };
     int failed = cmocka_run_group_tests_name("engine", tests, NULL, NULL);
     failed += engine_time_tests();
+    failed += engine_grace_tests();
     failed += engine_recovery_tests();
     failed += engine_running_tests();
     failed += engine_config_tests();
