@@ -65,6 +65,10 @@ static void call_done(struct engine_request *r, int error, struct sm *sm,
     struct call *c = (struct call *)r;
     (void)sm, (void)now_ns;
     if (disk_is_dead()) return; // so is the process: nobody hears this
+    if (error == BOSKOS_E_NOSPACE) {
+        world_refused(c->sim, &c->wire.command);
+        return; // 503: to the client as good as no answer
+    }
     if (error != 0) {
         sim_fail(c->sim, "a request was refused: %s", boskos_error_text(error));
         return;

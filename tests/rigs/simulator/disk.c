@@ -35,7 +35,7 @@ static struct {
     void (*pause)(void *context, uint64_t ns);
     void *context;
     uint64_t random;
-    bool is_armed, is_dead, loses_power;
+    bool is_armed, is_dead, loses_power, is_full;
     uint32_t calls_left;
     struct before *unsynced;
     uint32_t unsynced_count;
@@ -135,6 +135,11 @@ bool disk_disarm(void)
     return was_lost;
 }
 
+void disk_fill(bool is_full)
+{
+    disk.is_full = is_full;
+}
+
 bool disk_is_dead(void)
 {
     return disk.is_dead;
@@ -143,7 +148,7 @@ bool disk_is_dead(void)
 static bool is_ours(int fd)
 {
     struct stat status;
-    return disk.is_armed && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+    return (disk.is_armed || disk.is_full) && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
            status.st_dev == disk.device;
 }
 
@@ -161,10 +166,20 @@ static bool goes_through(void)
 //
 // In place of the C library's, also for the libraries this program is linked with.
 
+// A full disk has no room but what was promised: no file grows.
+static bool has_room(int fd, off_t end)
+{
+    struct stat status;
+    if (!disk.is_full || (fstat(fd, &status) == 0 && end <= status.st_size)) return true;
+    errno = ENOSPC;
+    return false;
+}
+
 CALL ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
 {
     if (is_ours(fd)) {
         if (!goes_through()) return (ssize_t)size;
+        if (!has_room(fd, offset + (off_t)size)) return -1;
         if (disk.loses_power && (fcntl(fd, F_GETFL) & O_DSYNC) == 0) keep_before(fd, size, offset);
     }
     return syscall(SYS_pwrite64, fd, bytes, size, offset);
@@ -173,9 +188,10 @@ CALL ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
 CALL ssize_t write(int fd, const void *bytes, size_t size)
 {
     if (is_ours(fd)) {
+        off_t offset = lseek(fd, 0, SEEK_CUR);
         if (!goes_through()) return (ssize_t)size;
-        if (disk.loses_power && (fcntl(fd, F_GETFL) & O_DSYNC) == 0)
-            keep_before(fd, size, lseek(fd, 0, SEEK_CUR));
+        if (!has_room(fd, offset + (off_t)size)) return -1;
+        if (disk.loses_power && (fcntl(fd, F_GETFL) & O_DSYNC) == 0) keep_before(fd, size, offset);
     }
     return syscall(SYS_write, fd, bytes, size);
 }
@@ -252,6 +268,13 @@ CALL int ftruncate(int fd, off_t size)
         if (strstr(path, "/lock.mdb") == NULL) return 0;
     }
     return (int)syscall(SYS_ftruncate, fd, size);
+}
+
+CALL int posix_fallocate(int fd, off_t offset, off_t size)
+{
+    if (disk.is_dead) return 0;
+    if (is_ours(fd) && !has_room(fd, offset + size)) return ENOSPC;
+    return syscall(SYS_fallocate, fd, 0, offset, size) == 0 ? 0 : errno;
 }
 
 CALL int nanosleep(const struct timespec *span, struct timespec *left)

@@ -21,5 +21,7 @@ void disk_arm(uint32_t calls, bool loses_power);
 // Returns whether the power was lost.
 bool disk_disarm(void);
 bool disk_is_dead(void);
+// While the disk is full no file below the folder grows.
+void disk_fill(bool is_full);
 
 #endif

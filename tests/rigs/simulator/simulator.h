@@ -121,6 +121,7 @@ enum event {
     EVENT_CONFIG,
     EVENT_CLOCK,
     EVENT_SLEEP,
+    EVENT_DISK, // it is full, or has room again
     EVENT_RESTART,
     EVENT_DUE, // something the engine has to do by itself
     EVENTS
@@ -128,8 +129,8 @@ enum event {
 
 struct tally {
     uint64_t commands, commits, requests, lost, crashes, crashes_in_commit, power_losses, stops;
-    uint64_t jumps, sleeps, configs, bad_configs, grants, repeats, reaped, checks, replays,
-        snapshots;
+    uint64_t jumps, sleeps, fulls, refused, configs, bad_configs, grants, repeats, reaped, checks,
+        replays, snapshots;
 };
 
 struct sim {
@@ -148,6 +149,10 @@ struct sim {
     struct engine_options options;
     struct engine *engine;
     bool is_config_bad;
+    bool is_full;              // the disk
+    bool was_full;             // within this start of the engine
+    bool owes_clock;           // a `clock` command may have been refused for space
+    uint64_t full_commands;    // since the disk is full
     struct buffer config_next; // what the file becomes while it is read; empty: nothing
 
     struct client clients[CLIENTS_MAX];
@@ -211,6 +216,8 @@ void world_event(struct sim *s, enum event event);
 // One step of the engine with what was submitted, in which a crash may come. False: it came, and
 // whoever waits hears nothing.
 bool world_step(struct sim *s);
+// A request was refused because the disk is full.
+void world_refused(struct sim *s, const struct command *c);
 // The engine is gone; it comes back after a while.
 void world_crash(struct sim *s);
 void world_schedule_due(struct sim *s);

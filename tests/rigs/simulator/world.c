@@ -11,7 +11,8 @@
 
 #include "base/banned.h"
 
-#define CALLS_TO_CRASH 12u // a crash in a commit comes within so many calls to the disk
+#define RESERVED_COMMANDS 500u // that a full disk still takes, at least, if they are no acquires
+#define CALLS_TO_CRASH 12u     // a crash in a commit comes within so many calls to the disk
 
 // ---- chance -----------------------------------------------------------------
 
@@ -126,6 +127,16 @@ static void event_config(struct sim *s)
 
 // ---- starts and ends --------------------------------------------------------
 
+static void fill_disk(struct sim *s, bool is_full)
+{
+    s->is_full = is_full;
+    s->was_full |= is_full;
+    s->full_commands = 0;
+    s->tally.fulls += is_full;
+    disk_fill(is_full);
+    sim_note(s, "the disk %s", is_full ? "is full" : "has room");
+}
+
 static void open_engine(struct sim *s)
 {
     struct engine_recovery found = {0};
@@ -133,10 +144,17 @@ static void open_engine(struct sim *s)
     int exit_code = 0;
     s->engine = NULL;
     int err = engine_open(&s->options, &s->engine, &found, why, sizeof(why), &exit_code);
+    if (err == BOSKOS_E_NOSPACE && s->is_full && !disk_is_dead()) {
+        sim_note(s, "no start on a full disk: %s", why);
+        fill_disk(s, false);
+        err = engine_open(&s->options, &s->engine, &found, why, sizeof(why), &exit_code);
+    }
     if (err != 0 && !disk_is_dead())
         sim_fail(s, "the engine does not start: %s, exit code %d: %s", boskos_error_text(err),
                  exit_code, why);
     s->recovered_seq = found.seq;
+    s->was_full = s->is_full;
+    s->owes_clock = false;
     s->next_ns[EVENT_DUE] = s->now_ns;
 }
 
@@ -254,12 +272,24 @@ bool world_step(struct sim *s)
     engine_figures(s->engine, &after);
     s->tally.commits += after.commits - before.commits;
     s->tally.commands += after.commands - before.commands;
+    s->full_commands += after.commands - before.commands;
+    s->owes_clock |= after.is_full > 0;
     if (sim_once_in(s, 8)) shadow_step(s->engine, false);
     if (disk_is_dead()) {
         world_crash(s);
         return false;
     }
     return audit_follow(s) && checks_time(s) && checks_due(s);
+}
+
+// Acquires are refused first. The others have the reserve.
+void world_refused(struct sim *s, const struct command *c)
+{
+    bool is_acquire = c->kind == COMMAND_ACQUIRE || c->kind == COMMAND_ACQUIREBYSTATE;
+    s->tally.refused++;
+    if (!s->is_full) sim_fail(s, "a request was refused for space, and there is room");
+    if (!is_acquire && s->full_commands < RESERVED_COMMANDS)
+        sim_fail(s, "after %" PRIu64 " commands the reserve is used up", s->full_commands);
 }
 
 // ---- events -----------------------------------------------------------------
@@ -279,7 +309,7 @@ static void event_clock(struct sim *s)
     }
     if (s->wall_error_ns > (int64_t)(DAY_NS * 100) && sim_once_in(s, 2)) by_ns = -s->wall_error_ns;
     s->wall_error_ns += by_ns;
-    s->tally.jumps++;
+    s->tally.jumps += by_ns != 0;
     sim_note(s, "the wall clock jumps by %" PRId64 " ms", by_ns / (int64_t)NS_PER_MS);
     world_step(s);
 }
@@ -292,6 +322,24 @@ static void event_sleep(struct sim *s)
     s->tally.sleeps++;
     sim_note(s, "the machine slept for %" PRIu64 " ms", span_ns / NS_PER_MS);
     world_step(s);
+}
+
+// A minute after there is room, everything is served again.
+static void event_disk(struct sim *s)
+{
+    fill_disk(s, !s->is_full);
+    if (s->is_full) {
+        s->next_ns[EVENT_DISK] = s->now_ns + sim_span(s, NS_PER_S, 12 * HOUR_NS);
+        return;
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        s->now_ns += MINUTE_NS;
+        shadow_step(s->engine, false);
+        if (!world_step(s)) return;
+    }
+    struct engine_figures f;
+    engine_figures(s->engine, &f);
+    if (f.space_low + f.is_full > 0) sim_fail(s, "there is room, and commands are refused");
 }
 
 // Bursts come so often that the whole run has about as many commands as are wanted.
@@ -315,6 +363,7 @@ void world_event(struct sim *s, enum event event)
     static const uint64_t mean_ns[EVENTS] = {[EVENT_CONFIG] = 5 * DAY_NS,
                                              [EVENT_CLOCK] = 9 * DAY_NS,
                                              [EVENT_SLEEP] = 11 * DAY_NS,
+                                             [EVENT_DISK] = 10 * DAY_NS,
                                              [EVENT_RESTART] = 4 * DAY_NS};
     if (mean_ns[event] > 0)
         s->next_ns[event] = s->now_ns + MINUTE_NS + sim_random(s, 2 * mean_ns[event]);
@@ -323,6 +372,7 @@ void world_event(struct sim *s, enum event event)
     case EVENT_CONFIG: event_config(s); break;
     case EVENT_CLOCK: event_clock(s); break;
     case EVENT_SLEEP: event_sleep(s); break;
+    case EVENT_DISK: event_disk(s); break;
     case EVENT_RESTART: event_restart(s); break;
     case EVENT_DUE: world_step(s); break;
     case EVENTS: break;
@@ -425,6 +475,7 @@ void world_release(struct sim *s)
 {
     engine_close(s->engine);
     disk_disarm();
+    disk_fill(false);
     world_remove(s->dir);
     (void)close(s->log.fd);
     buffer_release(&s->config_next);
