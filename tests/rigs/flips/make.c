@@ -167,8 +167,12 @@ static void work(struct engine *e, int count)
         char name[16];
         (void)snprintf(name, sizeof(name), "r-%d", i % RESOURCES);
         struct command get = {.kind = COMMAND_ACQUIRE};
-        get.as.acquire = (struct command_acquire){TEXT("t"),   TEXT("free"), TEXT("busy"),
-                                                  TEXT("ann"), TEXT("id"),   TEXT_NONE};
+        get.as.acquire = (struct command_acquire){.type = TEXT("t"),
+                                                  .state = TEXT("free"),
+                                                  .dest = TEXT("busy"),
+                                                  .owner = TEXT("ann"),
+                                                  .request_id = TEXT("id"),
+                                                  .key = TEXT("")};
         flips_submit(e, &get);
         if (i % 16 == 0) update_big(e, text_from(name), i);
         struct command put = {.kind = COMMAND_RELEASE};

@@ -72,9 +72,12 @@ static void go_on(struct engine *e)
     for (int i = 0; i < COMMANDS; i++) {
         memset(big, 'A' + i % 26, sizeof(big));
         struct command get = {.kind = COMMAND_ACQUIRE};
-        get.as.acquire = (struct command_acquire){TEXT("t"),   TEXT("free"), TEXT("busy"),
-                                                  TEXT("eve"), TEXT_NONE,    TEXT_NONE};
-        get.as.acquire.request_id = TEXT("");
+        get.as.acquire = (struct command_acquire){.type = TEXT("t"),
+                                                  .state = TEXT("free"),
+                                                  .dest = TEXT("busy"),
+                                                  .owner = TEXT("eve"),
+                                                  .request_id = TEXT(""),
+                                                  .key = TEXT("")};
         flips_submit(e, &get);
         struct command put = {.kind = COMMAND_RELEASE};
         put.as.release = (struct command_release){text_of(big, i % 4 == 0 ? 4000 : 40),
