@@ -100,7 +100,7 @@ static void apply_some(struct sm *sm)
     struct command commands[] = {
         {.kind = COMMAND_EXPIRE},
         {.kind = COMMAND_ACQUIRE,
-         .as.acquire = {TEXT("t"), TEXT("free"), TEXT("busy"), TEXT("ann"), TEXT("id")}},
+         .as.acquire = {TEXT("t"), TEXT("free"), TEXT("busy"), TEXT("ann"), TEXT("id"), TEXT("")}},
         {.kind = COMMAND_RELEASE, .as.release = {TEXT("vm-1"), TEXT("free"), TEXT("ann")}},
     };
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {

@@ -3,6 +3,7 @@
 # each, two at a time. New inputs go to BUILD/corpus/NAME; an input that breaks something stays in BUILD, and how to
 # repeat it is printed.
 # run.sh BUILD --merge [NAME...]: makes the kept corpora anew, of the seeds, of what is kept and of what was found.
+# What once broke something is named found-... and always kept.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
@@ -21,6 +22,9 @@ one()
         mkdir "$build/merged/$name"
         "$build/bin/fuzz_$name" -merge=1 -use_counters=0 -max_len=2048 "$build/merged/$name" "$here/corpus/$name" \
             "$build/seeds/$name" "$build/corpus/$name" >"$build/$name.log" 2>&1
+        for found in "$here/corpus/$name"/found-*; do
+            if [ -f "$found" ]; then cp "$found" "$build/merged/$name"; fi
+        done
         rm -rf "$here/corpus/$name"
         cp -r "$build/merged/$name" "$here/corpus/$name"
         return
