@@ -538,7 +538,8 @@ class FullDisk(boskosd.DaemonTest):
         name = d.acquire().json["name"]
         self.fill()
         self.until_full(d, name)
-        boskosd.put_file(d.config_path, boskosd.CONFIG.replace("van-2]", "van-2, van-3]"))
+        many = ", ".join(f"van-{n}.{'x' * 50}" for n in range(5000))  # what does not fit into any corner
+        boskosd.put_file(d.config_path, boskosd.CONFIG.replace("van-2]", f"van-2, van-3, {many}]"))
         time.sleep(0.5)
         self.assertNotIn("van-3", d.names())
         self.free()
