@@ -211,7 +211,7 @@ static int kept_path(const struct journal *old, uint64_t seq, char **ret_path)
             (void)snprintf(name, sizeof(name), BEFORE_NAME "%" PRIu64 ".%d", seq, i);
         char *path = neighbour(old->path, name);
         if (path == NULL) return ENOMEM;
-        if (lstat(path, &status) != 0 && errno == ENOENT) {
+        if (stat(path, &status) != 0 && errno == ENOENT) {
             *ret_path = path;
             return 0;
         }

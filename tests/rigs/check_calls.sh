@@ -14,7 +14,7 @@ harmless='
     fork waitpid getppid prctl setrlimit signal lstat
     pthread_cond_[a-z]* pthread_condattr_[a-z]* pthread_mutex_[a-z]* pthread_mutexattr_[a-z]* pthread_self pthread_join pthread_clockjoin_np __udivti3
     pthread_key_[a-z]* pthread_getspecific pthread_setspecific pthread_sigmask sigaddset sigemptyset sigwait
-    getpid uname sysconf clock_gettime setpriority munmap madvise dirfd fstatfs statfs fstatvfs statvfs
+    getpid getppid fork waitpid prctl setrlimit signal uname sysconf clock_gettime setpriority munmap madvise dirfd fstatfs statfs fstatvfs statvfs
     eventfd inotify_init1 inotify_add_watch poll realpath
     yaml_[a-z_]* XXH[A-Za-z0-9_]* msgpack_[a-z_]*
     __errno_location __stack_chk_fail _GLOBAL_OFFSET_TABLE_ __[a-z]*printf_chk __realpath_chk __mem[a-z]*_chk
