@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/banned.h"
 
 // A stretch is what one read transaction copies: it ends at the first of these, but has at least
@@ -134,6 +135,7 @@ int journal_damaged_cursor(struct journal *j, uint64_t from, const struct hash12
     atomic_store(&j->end, UINT64_MAX);
     int err = journal_cursor_open(j, from, before, &c, problem);
     if (err != 0) return err;
+    ASSERT(c != NULL);
     c->stretch_max = 1;
     c->rows_before = rows_before;
     *ret_cursor = c;

@@ -179,6 +179,7 @@ int journal_leftover_remove(const char *path, struct journal_problem *problem)
 {
     struct stat status;
     int lock_fd = -1;
+    ASSERT(path != NULL);
     if (stat(path, &status) != 0 && errno == ENOENT) return 0;
     int err = journal_folder_lock(path, 0, &lock_fd, problem);
     if (err != 0) return err;

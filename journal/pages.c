@@ -114,8 +114,9 @@ static uint64_t get_u64(const uint8_t *at)
 
 static int damaged(const struct pages *p, uint64_t page, const char *what)
 {
-    return journal_problem(p->problem, BOSKOS_E_CORRUPT, 0,
-                           "%s/data.mdb is damaged: page %" PRIu64 " %s", p->path, page, what);
+    (void)journal_problem(p->problem, BOSKOS_E_CORRUPT, 0,
+                          "%s/data.mdb is damaged: page %" PRIu64 " %s", p->path, page, what);
+    return BOSKOS_E_CORRUPT;
 }
 
 // Notes that a run of pages has its one use.
@@ -439,7 +440,7 @@ int journal_pages_check(const char *path, struct journal_problem *problem)
     else if ((bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0)) ==
              MAP_FAILED)
         rc = errno;
-    if (rc != 0) {
+    if (bytes == MAP_FAILED) {
         err = journal_failed(problem, rc, file, "read it");
     } else {
         struct pages p = {

@@ -444,7 +444,10 @@ int journal_snapshot_about(struct journal *j, uint64_t seq, struct journal_snaps
     if (path == NULL)
         return journal_problem(problem, BOSKOS_E_NOMEM, seq, "%s: no memory", j->path);
     int err = file_map(path, &map, problem);
-    if (err == 0) err = header_decode(path, map.bytes, &about, problem);
+    if (err == 0) {
+        ASSERT(map.bytes != NULL);
+        err = header_decode(path, map.bytes, &about, problem);
+    }
     if (err == 0) {
         about.bytes = map.size;
         *ret_about = about;

@@ -173,7 +173,7 @@ static int make_anew(struct journal *j, const char *why, struct journal_problem 
 
 int witness_open(struct journal *j, struct journal_problem *problem)
 {
-    struct witness w;
+    struct witness w = {0};
     struct journal_problem found = {0};
     int err = witness_read(j->path, &w, &found);
     if (err == BOSKOS_E_NOT_FOUND || err == BOSKOS_E_CORRUPT)

@@ -292,15 +292,16 @@ static void keep_acquire(struct model *m, const struct command_acquire *c, struc
 // takes a lease away and gives it back.
 static void forget_ended(struct model *m)
 {
-    for (uint32_t i = 0; i < m->keyed_count;) {
-        const struct sm_resource *r = model_find(m, m->keyed[i].name);
-        if (r != NULL && text_equal(r->owner, m->keyed[i].owner)) {
-            i++;
-            continue;
-        }
-        keyed_release(&m->keyed[i]);
-        m->keyed[i] = m->keyed[--m->keyed_count];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < m->keyed_count; i++) {
+        struct keyed_acquire k = m->keyed[i];
+        const struct sm_resource *r = model_find(m, k.name);
+        if (r != NULL && text_equal(r->owner, k.owner))
+            m->keyed[kept++] = k;
+        else
+            keyed_release(&k);
     }
+    m->keyed_count = kept;
 }
 
 // True when the owner has a lease under that key: then the command is answered.

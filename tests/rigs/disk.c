@@ -105,7 +105,9 @@ static void bytes_put(struct bytes *b, uint64_t offset, const uint8_t *from, uin
         memset(b->data + b->capacity, 0, capacity - b->capacity);
         b->capacity = capacity;
     }
-    if (size > 0) memcpy(b->data + offset, from, size);
+    if (size == 0) return;
+    ASSERT(b->data != NULL);
+    memcpy(b->data + offset, from, size);
 }
 
 static void bytes_resize(struct bytes *b, uint64_t size)
@@ -189,6 +191,7 @@ static bool path_find(const struct disk *d, const char *path, uint32_t *ret_fold
     uint32_t way[DEPTH_MAX + 1] = {0}; // the folders above
     size_t depth = 0;
     uint32_t file = 0;
+    ASSERT(path != NULL);
     const char *at = path + strlen(d->root);
     *ret_folder = NONE;
     ret_name[0] = '\0';
