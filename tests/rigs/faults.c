@@ -4,7 +4,8 @@
 // short count, once or several in a row, and whichever allocation of theirs is refused, the daemon
 // goes on, or ends with an exit code it documents and a line that says why. It neither hangs nor
 // dies of a signal, and a start without the fault finds everything that was acknowledged. When an
-// append meets a full disk, its requests are refused for want of space and later ones are served.
+// append meets a full disk, its requests are refused for want of space and later ones are served;
+// when an append fails in another way, that is the end: a second flush would prove nothing.
 //
 // What it does not prove: that a fault below the C library's own calls, or in a library that is
 // linked dynamically, is met as well; or what a disk keeps after a flush that failed: LMDB's page
@@ -61,6 +62,16 @@ static bool is_full_append(const struct trial *t)
            (call == SYS_pwrite || call == SYS_writev || call == SYS_fdatasync);
 }
 
+// Writes and flushes of data.mdb in an append that fail for good: what the disk has then is
+// unknown.
+static bool is_failed_append(const struct trial *t)
+{
+    enum sys_call call = t->shared->counts.first;
+    return t->deed->error == EIO && t->phase == LOAD_COMMIT &&
+           strcmp(t->shared->counts.first_name, "data.mdb") == 0 &&
+           (call == SYS_pwrite || call == SYS_writev || call == SYS_fdatasync);
+}
+
 static const char *judge(const struct trial *t)
 {
     if (WIFSIGNALED(t->status))
@@ -70,6 +81,7 @@ static const char *judge(const struct trial *t)
         if (is_full_append(t)) return "a full disk in an append ended it";
         return judge_end(t);
     }
+    if (is_failed_append(t)) return "it served on after an append that failed";
     went_on++;
     if (is_full_append(t)) {
         refused++;
