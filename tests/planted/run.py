@@ -30,6 +30,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -110,7 +111,13 @@ class Copy:
 
     def run(self, command):
         """Runs a test. Returns its exit code, None after a time-out, and what it said."""
-        environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", BOSKOS_TESTS=str(self.sources / "tests"),
+        # What a test that fails leaves to be looked at goes with this folder.
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        with tempfile.TemporaryDirectory(prefix="boskosd-planted-", dir=memory) as folder:
+            return self.run_in(folder, command)
+
+    def run_in(self, folder, command):
+        environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", TMPDIR=folder, BOSKOS_TESTS=str(self.sources / "tests"),
                            BOSKOS_BIN=str(self.objects / "bin"), BOSKOSD=str(self.objects / "bin" / "boskosd"),
                            PATH=f"{self.objects / 'bin'}:{os.environ['PATH']}")
         with subprocess.Popen(["sh", "-c", "exec env " + command], cwd=self.sources, env=environment,
