@@ -11,13 +11,13 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(HERE)
 KINDS = {name: i + 1 for i, name in enumerate(
-    "acquire acquirebystate release update reset config expire reap clean clock started".split())}
+    "acquire acquirebystate release update reset config expire reap clean clock started repaired".split())}
 
 
-def golden():
-    """The commands (kind, payload, row) and the state's snapshot of the golden file."""
+def golden(version):
+    """The commands (kind, payload, row) and the state's snapshot of a golden file."""
     commands, snapshot, into = [], bytearray(), None
-    for line in open(TESTS + "/golden/v1/commands.txt", encoding="ascii"):
+    for line in open(f"{TESTS}/golden/{version}/commands.txt", encoding="ascii"):
         words = line.split()
         if not words or words[0] == "#":
             continue
@@ -94,7 +94,7 @@ def raw_requests():
 
 
 def main():
-    commands, state = golden()
+    commands, state = golden("v2")
     methods = {"GET": 0, "POST": 1, "HEAD": 2}
     seeds = {
         "query": [b"%c%s\n%s" % (methods.get(m, 3), t, b) for m, t, b in requests()],
@@ -103,7 +103,7 @@ def main():
         "command": [b"%c\1" % k + block(p) for k, p, _ in commands] +
                    [b"".join(b"%c\x1f" % k + block(p) for k, p, _ in commands)],
         "log": list(logs(commands)),
-        "snapshot": list(snapshots(commands, state)),
+        "snapshot": list(snapshots(*golden("v1"))) + list(snapshots(commands, state)),
         "row": [bytes(row) for _, _, row in commands] + [bytes(p) for _, p, _ in commands] + [state],
         "http": list(raw_requests()),
     }
