@@ -262,15 +262,31 @@ static uint32_t decode_texts(struct canonical_reader *r, struct command_decoder 
     return count;
 }
 
+#define PLACES(...)        \
+    (struct text *const[]) \
+    {                      \
+        __VA_ARGS__        \
+    }
+
+static void decode_places(struct canonical_reader *r, struct text *const places[], uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        *places[i] = canonical_read_text(r);
+    }
+}
+
+// Reads an array of exactly `count` texts into the given places.
+static void decode_fixed(struct canonical_reader *r, struct text *const places[], uint32_t count)
+{
+    canonical_expect_array(r, count);
+    decode_places(r, places, count);
+}
+
 static void decode_acquire(struct canonical_reader *r, struct command_acquire *c)
 {
     uint32_t count = canonical_read_array(r);
     if (count != 5 && count != 6) r->failed = true;
-    c->type = canonical_read_text(r);
-    c->state = canonical_read_text(r);
-    c->dest = canonical_read_text(r);
-    c->owner = canonical_read_text(r);
-    c->request_id = canonical_read_text(r);
+    decode_places(r, PLACES(&c->type, &c->state, &c->dest, &c->owner, &c->request_id), 5);
     if (count != 6) return;
     c->key = canonical_read_text(r);
     if (text_is_empty(c->key) || c->key.size > SM_KEY_BYTES_MAX) r->failed = true;
@@ -408,21 +424,6 @@ static void decode_clean(struct canonical_reader *r, struct command_decoder *d,
     c->leased = canonical_read_text_or_nil(r);
     c->names_count = decode_texts(r, d, &c->names);
 }
-
-// Reads exactly `count` texts into the given places.
-static void decode_fixed(struct canonical_reader *r, struct text *const places[], uint32_t count)
-{
-    canonical_expect_array(r, count);
-    for (uint32_t i = 0; i < count; i++) {
-        *places[i] = canonical_read_text(r);
-    }
-}
-
-#define PLACES(...)        \
-    (struct text *const[]) \
-    {                      \
-        __VA_ARGS__        \
-    }
 
 static void decode_parameters(struct canonical_reader *r, struct command_decoder *d,
                               struct command *c)

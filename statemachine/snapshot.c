@@ -338,17 +338,16 @@ static void read_queue(struct canonical_reader *r, struct sm *sm, struct text *b
 static void read_keys(struct canonical_reader *r, struct sm *sm)
 {
     uint32_t count = canonical_read_array(r);
-    struct text name = TEXT_NONE;
+    struct text before = TEXT_NONE;
     if (count == 0) r->failed = true; // the first form is for that
     for (uint32_t i = 0; i < count && !r->failed; i++) {
-        struct text before = name;
         canonical_expect_array(r, 3);
-        name = canonical_read_text(r);
+        struct text name = read_ascending(r, &before);
         struct text key = canonical_read_text(r);
         struct text state = canonical_read_text(r);
         struct resource *res = r->failed ? NULL : resource_find(sm, name);
-        if (res == NULL || res->owner == NULL || (i > 0 && text_compare(before, name) >= 0) ||
-            text_is_empty(key) || key.size > SM_KEY_BYTES_MAX ||
+        if (res == NULL || res->owner == NULL || text_is_empty(key) ||
+            key.size > SM_KEY_BYTES_MAX ||
             lease_key_find(sm, symbol_text(res->owner), key) != NULL) {
             r->failed = true;
             return;
