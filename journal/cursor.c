@@ -48,30 +48,13 @@ struct journal_cursor {
 // Takes the checksum before the first record from the log where it is there.
 static int chain_read(struct journal_cursor *c, uint64_t from, struct journal_problem *problem)
 {
-    struct journal *j = c->j;
-    if (from == 1) {
-        c->chain_known = true; // it is zero
-        return 0;
+    int err = 0;
+    if (from > 1) { // before the first it is zero
+        if (from == journal_first(c->j)) return 0;
+        err = journal_chain_read(c->j, c->txn, from - 1, &c->chain, problem);
     }
-    if (from == journal_first(j)) return 0;
-
-    uint8_t key_bytes[KEY_BYTES];
-    bytes_put_u64(key_bytes, from - 1);
-    MDB_val key = {KEY_BYTES, key_bytes};
-    MDB_val value;
-    int rc = mdb_cursor_get(c->log, &key, &value, MDB_SET);
-    if (rc == MDB_NOTFOUND) {
-        return journal_problem(problem, BOSKOS_E_CORRUPT, from - 1,
-                               "%s/data.mdb: record %" PRIu64 " is missing", j->path, from - 1);
-    }
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
-
-    struct record r;
-    int err = record_value_check(j->path, from - 1, &value, NULL, &r, problem);
-    if (err != 0) return err;
-    c->chain = r.chain;
-    c->chain_known = true;
-    return 0;
+    c->chain_known = err == 0;
+    return err;
 }
 
 int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *before,

@@ -108,6 +108,14 @@ int journal_environment_read(struct journal *j, const char *name, struct journal
 
 // ---- log.c --------------------------------------------------------------------
 
+// A journal of which nothing is open yet. Returned, caller frees with journal_close; NULL without
+// memory.
+struct journal *journal_new(const struct journal_options *options);
+
+// Reads the checksum of a record from the log. BOSKOS_E_CORRUPT when it is not there.
+int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct hash128 *ret_chain,
+                       struct journal_problem *problem);
+
 // Finds the ends of the log, and checks that its last record follows from the one before.
 int journal_ends_find(struct journal *j, struct journal_problem *problem);
 

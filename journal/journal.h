@@ -24,6 +24,7 @@
 #define JOURNAL_SNAPSHOTS_MAX 65536u                   // files in the folder
 #define JOURNAL_MAP_BYTES_DEFAULT (64ull << 30)
 #define JOURNAL_STEP_BYTES_DEFAULT (64ull << 20)
+#define JOURNAL_LOCK_WAIT_MS_DEFAULT 5000u // what a program gives a reader to end
 
 struct journal; // opaque
 

@@ -76,6 +76,24 @@ static int ends_read(struct journal *j, MDB_cursor *cursor, struct journal_probl
     return 0;
 }
 
+int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct hash128 *ret_chain,
+                       struct journal_problem *problem)
+{
+    uint8_t key_bytes[KEY_BYTES];
+    bytes_put_u64(key_bytes, seq);
+    MDB_val key = {KEY_BYTES, key_bytes}, value;
+    int rc = mdb_get(txn, j->log, &key, &value);
+    if (rc == MDB_NOTFOUND) {
+        return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
+                               "%s/data.mdb: record %" PRIu64 " is missing", j->path, seq);
+    }
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
+    struct record r;
+    int err = record_value_check(j->path, seq, &value, NULL, &r, problem);
+    if (err == 0) *ret_chain = r.chain;
+    return err;
+}
+
 int journal_ends_find(struct journal *j, struct journal_problem *problem)
 {
     MDB_txn *txn = NULL;
@@ -92,25 +110,31 @@ int journal_ends_find(struct journal *j, struct journal_problem *problem)
     return err;
 }
 
-int journal_open(const struct journal_options *options, struct journal **ret_journal,
-                 struct journal_problem *problem)
+struct journal *journal_new(const struct journal_options *options)
 {
-    int err = BOSKOS_E_NOMEM;
     struct journal *j = calloc(1, sizeof(*j));
-    if (j == NULL) {
-        (void)journal_problem(problem, err, 0, "%s: no memory", options->dir);
-        goto out;
-    }
+    if (j == NULL) return NULL;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t wanted = options->map_bytes != 0 ? options->map_bytes : JOURNAL_MAP_BYTES_DEFAULT;
+    j->map_bytes = (wanted + page - 1) / page * page;
+    j->step_bytes = options->step_bytes != 0 ? options->step_bytes : JOURNAL_STEP_BYTES_DEFAULT;
     j->lock_fd = -1;
     j->witness_fd = -1;
     j->damaged = options->damaged;
     j->noticed = options->noticed;
     j->context = options->context;
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t wanted = options->map_bytes != 0 ? options->map_bytes : JOURNAL_MAP_BYTES_DEFAULT;
-    j->map_bytes = (wanted + page - 1) / page * page;
-    j->step_bytes = options->step_bytes != 0 ? options->step_bytes : JOURNAL_STEP_BYTES_DEFAULT;
+    return j;
+}
 
+int journal_open(const struct journal_options *options, struct journal **ret_journal,
+                 struct journal_problem *problem)
+{
+    int err = BOSKOS_E_NOMEM;
+    struct journal *j = journal_new(options);
+    if (j == NULL) {
+        (void)journal_problem(problem, err, 0, "%s: no memory", options->dir);
+        goto out;
+    }
     err = journal_folder_open(options, &j->path, &j->lock_fd, problem);
     if (err != 0) goto out;
     err = journal_environment_open(j, problem);

@@ -23,15 +23,9 @@ int journal_damaged_open(const struct journal_options *options, struct journal *
     struct stat status;
     struct journal_options existing = *options;
     int err = BOSKOS_E_NOMEM;
-    struct journal *j = calloc(1, sizeof(*j));
+    struct journal *j = journal_new(options);
     if (j == NULL) goto out;
     existing.must_exist = true;
-    j->lock_fd = -1;
-    j->witness_fd = -1;
-    j->map_bytes = options->map_bytes != 0 ? options->map_bytes : JOURNAL_MAP_BYTES_DEFAULT;
-    j->damaged = options->damaged;
-    j->noticed = options->noticed;
-    j->context = options->context;
     j->path = journal_path(options->dir, JOURNAL_NAME);
     if (j->path == NULL) goto out;
     if (stat(j->path, &status) == 0)
@@ -110,16 +104,13 @@ static char *neighbour(const char *path, const char *name)
 int journal_build(struct journal *old, const struct record *before, struct journal **ret_journal,
                   struct journal_problem *problem)
 {
+    struct journal_options options = {.map_bytes = old->map_bytes,
+                                      .damaged = old->damaged,
+                                      .noticed = old->noticed,
+                                      .context = old->context};
     int err = BOSKOS_E_NOMEM;
-    struct journal *j = calloc(1, sizeof(*j));
+    struct journal *j = journal_new(&options);
     if (j == NULL) goto out;
-    j->lock_fd = -1;
-    j->witness_fd = -1;
-    j->map_bytes = old->map_bytes;
-    j->step_bytes = JOURNAL_STEP_BYTES_DEFAULT;
-    j->damaged = old->damaged;
-    j->noticed = old->noticed;
-    j->context = old->context;
     j->path = neighbour(old->path, FRESH_NAME);
     if (j->path == NULL) goto out;
     err = journal_fresh_make(j->path, &j->lock_fd, problem);

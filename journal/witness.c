@@ -132,23 +132,13 @@ static int check(struct journal *j, const struct witness *w, struct journal_prob
     }
     if (w->seq < journal_first(j)) return 0;
 
-    uint8_t key_bytes[KEY_BYTES];
-    bytes_put_u64(key_bytes, w->seq);
-    MDB_val key = {KEY_BYTES, key_bytes}, value;
     MDB_txn *txn = NULL;
-    struct record r = {0};
-    int err = 0;
+    struct hash128 chain = {0, 0};
     int rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, &txn);
-    if (rc == 0) rc = mdb_get(txn, j->log, &key, &value);
-    if (rc == 0)
-        err = record_value_check(j->path, w->seq, &value, NULL, &r, problem);
-    else if (rc == MDB_NOTFOUND)
-        err = journal_problem(problem, BOSKOS_E_CORRUPT, w->seq,
-                              "%s/data.mdb: record %" PRIu64 " is missing", j->path, w->seq);
-    else
-        err = journal_failed(problem, rc, j->path, "read the log");
-    if (txn != NULL) mdb_txn_abort(txn);
-    if (err != 0 || hash128_equal(r.chain, w->chain)) return err;
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
+    int err = journal_chain_read(j, txn, w->seq, &chain, problem);
+    mdb_txn_abort(txn);
+    if (err != 0 || hash128_equal(chain, w->chain)) return err;
     return journal_problem(problem, BOSKOS_E_CORRUPT, w->seq,
                            "%s/data.mdb: record %" PRIu64 " is another than the one that was "
                            "acknowledged, says " WITNESS_NAME "; the log ends at record %" PRIu64,
