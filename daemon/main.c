@@ -60,18 +60,6 @@ static int open_http(struct daemon *d)
     return http_open(&options, &d->http, d->why, sizeof(d->why)) == 0 ? 0 : 1;
 }
 
-// Who cannot have this folder may have another, or none.
-static void advise_folder(struct daemon *d, int err)
-{
-    const char *dir = d->options.data_dir;
-    size_t size = strlen(d->why);
-    if (err != BOSKOS_E_READ_ONLY && err != BOSKOS_E_IO) return;
-    if (strncmp(d->why, dir, strlen(dir)) != 0) return; // it is not the folder
-    bool is_named = strstr(d->why, "--data-dir") != NULL;
-    snprintf(d->why + size, sizeof(d->why) - size, "%s, or keep nothing with --in_memory",
-             is_named ? "" : "; choose another --data-dir");
-}
-
 static int open_engine(struct daemon *d)
 {
     const struct options *o = &d->options;
@@ -94,9 +82,7 @@ static int open_engine(struct daemon *d)
                                      .recovering = recovering,
                                      .context = d};
     int err = engine_open(&options, &d->engine, &d->recovery, d->why, sizeof(d->why), &exit_code);
-    if (err == 0) return 0;
-    advise_folder(d, err);
-    return exit_code;
+    return err == 0 ? 0 : exit_code;
 }
 
 static int start(struct daemon *d)

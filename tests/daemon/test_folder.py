@@ -87,6 +87,12 @@ class Folder(boskosd.DaemonTest):
         patch_file(data, node + b"\x00\x02", node + b"\x00\x01")
         d.start()
 
+    def test_no_parent(self):
+        path = os.path.join(self.folder, "missing", "data")
+        d = self.daemon(data_dir=path).launch()
+        line = self.check_refused(d, 1, path, "parent folder", "--data-dir")
+        self.assertEqual(line.count("--in_memory"), 1, "the other way was expected to be named, once")
+
     def test_read_only(self):
         user = self.other_user()
         program = self.program_for_all()
