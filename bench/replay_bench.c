@@ -68,7 +68,7 @@ static int replay(const char *dir, struct replayed *ret_replayed, struct journal
     uint64_t started_ns = clock_mono_ns(&clock);
     int err = journal_open(&options, &j, problem);
     if (err != 0) return err;
-    err = recovery_load(j, UINT64_MAX, false, 1, &log, &sm, &r.snapshot_seq, &chain, problem);
+    err = recovery_load(j, UINT64_MAX, 1, &log, &sm, &r.snapshot_seq, &chain, NULL, problem);
     if (err != 0) goto out;
     err = replay_tail(j, sm, r.snapshot_seq > 0 ? &chain : NULL, &r, problem);
     if (err != 0) goto out;

@@ -10,7 +10,6 @@
 
 #include "base/banned.h"
 
-#define LOCK_WAIT_MS 5000u
 #define HOST_BYTES 256u
 #define WHY_BYTES 1024u
 #define MIB (1024.0 * 1024.0)
@@ -24,8 +23,9 @@ static void say_problem(const char *text)
 static void end_for_damage(void *context, const char *why)
 {
     const struct options *o = context;
-    fprintf(stderr, "boskosd: %s; to see what can be kept: boskosd --repair --data-dir %s\n", why,
-            o->data_dir);
+    char line[WHY_BYTES];
+    engine_repair_advise(o->data_dir, why, line, sizeof(line));
+    say_problem(line);
     _exit(4);
 }
 
@@ -66,7 +66,7 @@ static int compact(const struct options *o, const struct log *log)
     struct journal_problem problem = {0};
     struct journal_compaction c;
     struct journal_options options = {.dir = o->data_dir,
-                                      .lock_wait_ms = LOCK_WAIT_MS,
+                                      .lock_wait_ms = JOURNAL_LOCK_WAIT_MS_DEFAULT,
                                       .damaged = end_for_damage,
                                       .noticed = say_noticed,
                                       .context = (void *)(uintptr_t)o};

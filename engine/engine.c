@@ -7,13 +7,13 @@
 
 #include "base/assert.h"
 #include "engine/internal.h"
+#include "engine/repair.h"
 
 #include "base/banned.h"
 
 #define ROWS_AT_ONCE 10000u              // of a missing tail of results
 #define PROGRESS_EVERY_NS (5 * NS_PER_S) // a line while recovery takes long
 #define PROGRESS_CHECK 4096u             // records between looks at the clock
-#define LOCK_WAIT_MS 5000u               // for a reader that holds the lock shared
 
 // ---- opening ----------------------------------------------------------------
 
@@ -44,6 +44,8 @@ static struct engine *engine_new(const struct engine_options *options)
 {
     struct engine *e = must_calloc(1, sizeof(*e));
     e->options = *options;
+    if (e->options.retain_ns == 0) e->options.retain_ns = ENGINE_RETAIN_DEFAULT_NS;
+    if (e->options.retain_bytes == 0) e->options.retain_bytes = ENGINE_RETAIN_BYTES_DEFAULT;
     e->watcher.event_fd = e->watcher.inotify_fd = -1;
     e->decoder = command_decoder_new();
     e->opened_mono_ns = clock_mono_ns(&options->clock);
@@ -128,24 +130,15 @@ out:
     return err;
 }
 
-static size_t count_snapshots(struct engine *e)
-{
-    uint64_t *seqs = NULL;
-    size_t count = 0;
-    (void)journal_snapshots(e->journal, false, &seqs, &count);
-    free(seqs);
-    return count;
-}
-
 static int recover(struct engine *e, struct engine_recovery *ret, struct journal_problem *problem)
 {
     struct hash128 chain;
     struct engine_recovery found = {0};
-    size_t snapshots = count_snapshots(e);
-    int err = recovery_load(e->journal, UINT64_MAX, true, e->hash_seed, e->options.log, &e->sm,
-                            &found.snapshot_seq, &chain, problem);
+    uint64_t set_aside;
+    int err = recovery_load(e->journal, UINT64_MAX, e->hash_seed, e->options.log, &e->sm,
+                            &found.snapshot_seq, &chain, &set_aside, problem);
     if (err != 0) return err;
-    atomic_store(&e->counters.snapshots_set_aside, snapshots - count_snapshots(e));
+    atomic_store(&e->counters.snapshots_set_aside, set_aside);
     atomic_store(&e->counters.snapshot_seq, found.snapshot_seq);
     atomic_store(&e->counters.snapshot_time_ns, sm_time_ns(e->sm));
     err = replay_tail(e, chain, &found.tail, problem);
@@ -169,17 +162,11 @@ static void advise_folder(struct journal_problem *problem)
              is_named ? "" : "; choose another --data-dir");
 }
 
-void engine_advise_repair(const struct engine *e, const char *what, char *why, size_t why_size)
-{
-    snprintf(why, why_size, "%s; to see what can be kept: boskosd --repair --data-dir %s", what,
-             e->options.data_dir);
-}
-
 static void journal_damaged(void *context, const char *what)
 {
     struct engine *e = context;
     char why[WHY_BYTES];
-    engine_advise_repair(e, what, why, sizeof(why));
+    engine_repair_advise(e->options.data_dir, what, why, sizeof(why));
     e->options.fatal(e->options.context, 4, why);
 }
 
@@ -196,7 +183,7 @@ static int open_journal(struct engine *e, struct engine_recovery *ret,
     struct journal_options options = {.dir = e->options.data_dir,
                                       .map_bytes = e->options.map_bytes,
                                       .step_bytes = e->options.step_bytes,
-                                      .lock_wait_ms = LOCK_WAIT_MS,
+                                      .lock_wait_ms = JOURNAL_LOCK_WAIT_MS_DEFAULT,
                                       .damaged = journal_damaged,
                                       .noticed = journal_noticed,
                                       .context = e};
@@ -285,7 +272,7 @@ int engine_open(const struct engine_options *options, struct engine **ret_engine
         err = open_journal(e, &found, &problem);
         if (err == BOSKOS_E_CORRUPT) {
             exit_code = 4;
-            engine_advise_repair(e, problem.text, why, why_size);
+            engine_repair_advise(options->data_dir, problem.text, why, why_size);
         } else if (err != 0) {
             snprintf(why, why_size, "%s", problem.text);
         }

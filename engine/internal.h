@@ -139,11 +139,6 @@ struct engine {
     atomic_bool has_no_reserve;       // the next snapshot has no room of its own
 };
 
-// ---- engine.c -----------------------------------------------------------------
-
-// Writes what is damaged and what to run to see what can be kept.
-void engine_advise_repair(const struct engine *e, const char *what, char *why, size_t why_size);
-
 // ---- sequencer.c ------------------------------------------------------------
 
 void *sequencer_main(void *context); // the engine

@@ -64,10 +64,7 @@ static void remove_snapshots(struct engine *e, const struct retained *list, size
 void keep_retained(struct engine *e)
 {
     const struct engine_options *o = &e->options;
-    struct retention retention = {
-        .span_ns = o->retain_ns != 0 ? o->retain_ns : ENGINE_RETAIN_DEFAULT_NS,
-        .bytes = o->retain_bytes != 0 ? o->retain_bytes : ENGINE_RETAIN_BYTES_DEFAULT,
-    };
+    struct retention retention = {.span_ns = o->retain_ns, .bytes = o->retain_bytes};
     struct journal_figures figures;
     size_t count;
     struct retained *list = list_snapshots(e, &count);

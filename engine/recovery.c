@@ -70,13 +70,14 @@ static int start_empty(struct journal *j, uint64_t hash_seed, struct sm **ret_sm
     return 0;
 }
 
-int recovery_load(struct journal *j, uint64_t most_seq, bool may_set_aside, uint64_t hash_seed,
-                  const struct log *log, struct sm **ret_sm, uint64_t *ret_seq,
-                  struct hash128 *ret_chain, struct journal_problem *problem)
+int recovery_load(struct journal *j, uint64_t most_seq, uint64_t hash_seed, const struct log *log,
+                  struct sm **ret_sm, uint64_t *ret_seq, struct hash128 *ret_chain,
+                  uint64_t *ret_set_aside, struct journal_problem *problem)
 {
     uint64_t *seqs = NULL;
     size_t count = 0;
-    int err = journal_snapshots(j, may_set_aside, &seqs, &count);
+    uint64_t set_aside = 0;
+    int err = journal_snapshots(j, ret_set_aside != NULL, &seqs, &count);
     if (err != 0) {
         snprintf(problem->text, sizeof(problem->text), "the snapshots cannot be listed: %s",
                  boskos_error_text(err));
@@ -102,11 +103,12 @@ int recovery_load(struct journal *j, uint64_t most_seq, bool may_set_aside, uint
         if (err != BOSKOS_E_CORRUPT && err != BOSKOS_E_NOT_FOUND) goto out;
         log_event(log, LOG_ERROR, "a snapshot is damaged; using the one before",
                   LOG_F_STRING("problem", problem->text), LOG_F_U64("seq", seqs[i]));
-        if (may_set_aside) journal_snapshot_set_aside(j, seqs[i]);
+        if (ret_set_aside != NULL && journal_snapshot_set_aside(j, seqs[i]) == 0) set_aside++;
     }
     err = start_empty(j, hash_seed, ret_sm, ret_chain, problem);
     if (err == 0) *ret_seq = 0;
 out:
+    if (ret_set_aside != NULL) *ret_set_aside = set_aside;
     free(seqs);
     return err;
 }

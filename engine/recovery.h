@@ -10,13 +10,14 @@
 #include "journal/journal.h"
 #include "statemachine/state_machine.h"
 
-// Loads the newest good snapshot at or below `most_seq`. A bad one is set aside with a loud line
-// (only when `may_set_aside`) and the one before is tried. Without any: an empty state when the log
-// begins at 1, else BOSKOS_E_CORRUPT. *ret_seq is 0 for the empty state; *ret_chain is the checksum
-// to go on from. The state is returned, caller frees.
-int recovery_load(struct journal *j, uint64_t most_seq, bool may_set_aside, uint64_t hash_seed,
-                  const struct log *log, struct sm **ret_sm, uint64_t *ret_seq,
-                  struct hash128 *ret_chain, struct journal_problem *problem);
+// Loads the newest good snapshot at or below `most_seq`; for a bad one there is a loud line, and
+// the one before is tried. Bad ones are set aside and counted in *ret_set_aside, or stay where they
+// are when that is NULL. Without any: an empty state when the log begins at 1, else
+// BOSKOS_E_CORRUPT. *ret_seq is 0 for the empty state; *ret_chain is the checksum to go on from.
+// The state is returned, caller frees.
+int recovery_load(struct journal *j, uint64_t most_seq, uint64_t hash_seed, const struct log *log,
+                  struct sm **ret_sm, uint64_t *ret_seq, struct hash128 *ret_chain,
+                  uint64_t *ret_set_aside, struct journal_problem *problem);
 
 // Opens one snapshot and makes a state of it, checked against what the file says about itself.
 int recovery_load_snapshot(struct journal *j, uint64_t seq, uint64_t hash_seed, struct sm **ret_sm,

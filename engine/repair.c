@@ -12,9 +12,8 @@
 
 #include "base/banned.h"
 
-#define LOCK_WAIT_MS 5000u // for a reader that holds the lock shared
-#define FINDINGS_MAX 20u   // lines about what is damaged; the rest is counted
-#define RUNS_MAX 10u       // lines about what can be kept: the newest
+#define FINDINGS_MAX 20u // lines about what is damaged; the rest is counted
+#define RUNS_MAX 10u     // lines about what can be kept: the newest
 #define LINE_BYTES 1024u
 
 // Records without a break: from a snapshot (0: from nothing) to the last one that follows.
@@ -236,12 +235,14 @@ static int cut(struct repair *r, const struct run *run, char *why, size_t why_si
     s->why = r->findings > 0 ? r->first_finding : "nothing was found damaged";
     s->lost_last = r->lost_to > seq ? r->lost_to : 0;
     int err = salvage_cut(s);
-    if (err == 0)
-        err = journal_swap(s->journal, seq, &kept, &s->found->problem);
-    else
-        journal_build_drop(s->journal);
     if (err != 0) {
+        journal_build_drop(s->journal);
         snprintf(why, why_size, "%s; %s is as it was", s->found->problem.text, r->options.data_dir);
+        return err;
+    }
+    err = journal_swap(s->journal, seq, &kept, &s->found->problem);
+    if (err != 0) { // between its two renames, maybe: whoever opens the folder next finishes it
+        snprintf(why, why_size, "%s", s->found->problem.text);
         return err;
     }
     if (seq == run->from)
@@ -258,6 +259,12 @@ static int cut(struct repair *r, const struct run *run, char *why, size_t why_si
 }
 
 // ---- the repair -------------------------------------------------------------
+
+void engine_repair_advise(const char *data_dir, const char *what, char *why, size_t why_size)
+{
+    snprintf(why, why_size, "%s; to see what can be kept: boskosd --repair --data-dir %s", what,
+             data_dir);
+}
 
 static void page_is_damaged(void *context, const char *what)
 {
@@ -277,7 +284,7 @@ static int open_damaged(struct repair *r, struct journal_problem *problem)
     struct salvage *s = &r->salvage;
     struct journal_options options = {.dir = r->options.data_dir,
                                       .map_bytes = r->options.map_bytes,
-                                      .lock_wait_ms = LOCK_WAIT_MS,
+                                      .lock_wait_ms = JOURNAL_LOCK_WAIT_MS_DEFAULT,
                                       .damaged = page_is_damaged,
                                       .noticed = notice,
                                       .context = s};

@@ -26,6 +26,9 @@ struct engine_repair_options {
     void *context;
 };
 
+// Writes what is damaged, and what to run to see what can be kept.
+void engine_repair_advise(const char *data_dir, const char *what, char *why, size_t why_size);
+
 // Looks, and when asked cuts. On an error `why` has one line that says what is wrong and what to
 // do, and *ret_exit_code the exit code it deserves: 1 when nothing can be done (lock, space, a
 // cut_at that is not possible), 4 when the journal is damaged and was left as it is, which is what

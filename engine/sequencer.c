@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "engine/internal.h"
+#include "engine/repair.h"
 
 #include "base/banned.h"
 
@@ -118,7 +119,7 @@ static void commit_failed(struct engine *e, int err, const struct journal_proble
     snprintf(what, sizeof(what), "the journal cannot go on: %s (%s)", problem->text,
              boskos_error_text(err));
     if (err == BOSKOS_E_CORRUPT)
-        engine_advise_repair(e, what, why, sizeof(why));
+        engine_repair_advise(e->options.data_dir, what, why, sizeof(why));
     else
         snprintf(why, sizeof(why), "%s", what);
     e->options.fatal(e->options.context, err == BOSKOS_E_CORRUPT ? 4 : 1, why);

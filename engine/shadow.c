@@ -125,11 +125,9 @@ static bool write_snapshot(struct engine *e)
 static bool has_log_grown(const struct engine *e, uint64_t since)
 {
     struct journal_figures figures;
-    uint64_t retained = e->options.retain_bytes;
-    if (retained == 0) retained = ENGINE_RETAIN_BYTES_DEFAULT;
     journal_figures(e->journal, &figures);
     uint64_t records = figures.end - figures.first;
-    uint64_t part = retained / SNAPSHOTS_PER_RETAINED;
+    uint64_t part = e->options.retain_bytes / SNAPSHOTS_PER_RETAINED;
     return figures.log_bytes_used > part &&
            (unsigned __int128)figures.log_bytes_used * since > (unsigned __int128)part * records;
 }
@@ -188,8 +186,8 @@ void shadow_open(struct engine *e)
     s->decoder = command_decoder_new();
     buffer_init(&s->scratch);
     s->snapshot_mono_ns = clock_mono_ns(&e->options.clock);
-    int err = recovery_load(e->journal, UINT64_MAX, false, e->hash_seed, e->options.log, &s->sm,
-                            &seq, &s->chain, &problem);
+    int err = recovery_load(e->journal, UINT64_MAX, e->hash_seed, e->options.log, &s->sm, &seq,
+                            &s->chain, NULL, &problem);
     if (err != 0) alarm_problem(e, &problem);
 }
 

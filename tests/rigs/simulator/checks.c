@@ -242,8 +242,8 @@ bool checks_replay(struct sim *s, bool from_start)
         sm = sm_new(s->seed);
     } else {
         uint64_t most = from_start ? oldest_snapshot(s) : UINT64_MAX;
-        int err = recovery_load(s->engine->journal, most, false, s->seed, &s->log, &sm, &seq,
-                                &chain, &problem);
+        int err = recovery_load(s->engine->journal, most, s->seed, &s->log, &sm, &seq, &chain, NULL,
+                                &problem);
         if (err != 0) return sim_fail(s, "no snapshot to replay from: %s", problem.text);
     }
     bool is_same = replay(s, sm, chain);
