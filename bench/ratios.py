@@ -20,7 +20,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,10 @@ import tempfile
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(TOP, "tests", "daemon"))
+
+import boskosd  # noqa: E402
+
 SCRIPTS = os.path.join(TOP, "bench", "wrk")
 PATIENCE = 900  # seconds until something that is waited for counts as not coming
 NEVER = 10**12  # commands: no snapshot
@@ -43,16 +46,6 @@ def say(text):
 
 
 # ---- the daemon under test ----------------------------------------------------
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def names_of(kind, count):
@@ -76,7 +69,7 @@ class Daemon:
         self.start(snapshot_every, log_level)
 
     def start(self, snapshot_every, log_level):
-        self.port, self.metrics_port = free_ports(2)
+        self.port, self.metrics_port = boskosd.free_ports(2)
         self.url = f"http://127.0.0.1:{self.port}"
         command = [self.bench.program("boskosd"), "--config", self.config, "--data-dir", self.folder,
                    "--address", "127.0.0.1", "--port", str(self.port), "--health-port", "0",

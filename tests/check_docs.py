@@ -23,7 +23,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,17 +30,11 @@ import time
 import urllib.request
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+sys.path.insert(0, os.path.join(TOP, "tests", "daemon"))
+
+import boskosd  # noqa: E402
+
 WAIT_S = 60  # for what should take moments
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def fetch(port, path):
@@ -58,7 +51,7 @@ class Daemon:
         self.config = os.path.join(self.folder, "config.yaml")
         with open(self.config, "w") as file:
             file.write(config)
-        self.ports = dict(zip((8080, 8081, 9090), free_ports(3)))
+        self.ports = dict(zip((8080, 8081, 9090), boskosd.free_ports(3)))
         self.process = None
 
     def start(self):
