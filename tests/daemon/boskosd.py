@@ -339,6 +339,26 @@ class DaemonTest(unittest.TestCase):
             time.sleep(0.02)
         return value
 
+    def older_log_put_back(self, with_snapshot):
+        """A daemon that was ended, after which its log was put back to what it was at record 3.
+
+        With it the last record that there was and the resources at it. The log that goes as far is
+        newer.mdb in the test's folder.
+        """
+        d = self.daemon().start()
+        data, older = os.path.join(d.journal, "data.mdb"), os.path.join(self.folder, "older.mdb")
+        d.acquire()
+        self.assertEqual(d.kill(), -9)
+        shutil.copy(data, older)
+        d.start()
+        for _ in range(3):
+            d.acquire()
+        last, resources = d.seq(), d.resources()
+        self.assertEqual(d.stop() if with_snapshot else d.kill(), 0 if with_snapshot else -9)
+        os.rename(data, os.path.join(self.folder, "newer.mdb"))
+        os.rename(older, data)
+        return d, last, resources
+
     def check_refused(self, d, code, *texts):
         """The daemon that was launched must end with the code, after one line that holds the texts."""
         self.assertEqual(d.wait(), code, f"exit code {code} was expected from {d.flags}:\n{d.log()}")

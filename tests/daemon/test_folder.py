@@ -246,39 +246,18 @@ class Damage(boskosd.DaemonTest):
         self.check_damage(d, None)
 
     def test_shorter_log(self):
-        d = self.daemon().start()
-        d.acquire()
-        self.assertEqual(d.kill(), -9)
-        data = os.path.join(d.journal, "data.mdb")
-        shutil.copy(data, data + ".old")
-        d.start()
-        for _ in range(3):
-            d.acquire()
-        last = d.seq()
-        self.assertEqual(d.stop(), 0)
+        d, last, _ = self.older_log_put_back(with_snapshot=True)
         self.assertEqual(d.snapshots(), [last])
-        os.rename(data + ".old", data)
         for _ in range(2):
             self.check_damage(d, last, "lost")
         self.assertEqual(d.snapshots(), [last], "the snapshot that proves the loss was expected to stay")
 
     def test_log_behind_its_witness(self):
         """No snapshot proves the loss; the tail witness does."""
-        d = self.daemon().start()
-        d.acquire()
-        self.assertEqual(d.kill(), -9)
-        data = os.path.join(d.journal, "data.mdb")
-        shutil.copy(data, data + ".old")
-        d.start()
-        for _ in range(3):
-            d.acquire()
-        last = d.seq()
-        self.assertEqual(d.kill(), -9)
-        shutil.copy(data, data + ".kept")
-        shutil.copy(data + ".old", data)
+        d, last, _ = self.older_log_put_back(with_snapshot=False)
         for _ in range(2):
             self.check_damage(d, last, "WITNESS", "lost", "record 3")
-        os.rename(data + ".kept", data)
+        os.rename(os.path.join(self.folder, "newer.mdb"), os.path.join(d.journal, "data.mdb"))
         d.start()
         self.assertEqual(d.seq(), last + 1)
 

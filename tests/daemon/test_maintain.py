@@ -308,16 +308,7 @@ class Repair(MaintainTest):
         self.check_done(Done(d, "--repair", "--cut-at", "3"), 1, "nothing in")
 
     def test_log_behind_its_witness(self):
-        d = self.daemon().start()
-        d.acquire()
-        self.stopped(d)
-        shutil.copy(self.data(d), self.data(d) + ".old")
-        d.start()
-        for _ in range(3):
-            d.acquire()
-        last = d.seq()
-        self.stopped(d)
-        os.rename(self.data(d) + ".old", self.data(d))
+        d, last, _ = self.older_log_put_back(with_snapshot=False)
         self.refused_by_start(d)
         seq, done = self.advised_cut(d)
         self.assertIn("WITNESS", done.said)
@@ -327,16 +318,7 @@ class Repair(MaintainTest):
 
     def test_log_behind_a_snapshot(self):
         """The snapshot has what the log has lost."""
-        d = self.daemon().start()
-        d.acquire()
-        self.stopped(d)
-        shutil.copy(self.data(d), self.data(d) + ".old")
-        d.start()
-        for _ in range(3):
-            d.acquire()
-        last, resources = d.seq(), d.resources()
-        self.assertEqual(d.stop(), 0)
-        os.rename(self.data(d) + ".old", self.data(d))
+        d, last, resources = self.older_log_put_back(with_snapshot=True)
         self.refused_by_start(d)
         seq, done = self.advised_cut(d)
         self.assertEqual(seq, last)
