@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import urllib.parse
 PROGRAM = os.environ.get("BOSKOSD", "")
 PATIENCE = 60  # seconds until a test that waits gives up: no criterion, only an end
 NOBODY = 65534
+UNSHARE = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]  # own mounts
 
 CONFIG = """\
 resources:
@@ -153,6 +155,7 @@ class Daemon:
         self.config_path = os.path.join(folder, "config.yaml")
         self.data_dir = data_dir or os.path.join(folder, "data")
         self.journal = os.path.join(self.data_dir, "journal")
+        self.data_mdb = os.path.join(self.journal, "data.mdb")
         self.user, self.before, self.usual = user, list(before), usual
         self.program = program or PROGRAM
         self.process = None
@@ -294,6 +297,11 @@ class Daemon:
     def snapshot_path(self, seq):
         return os.path.join(self.journal, f"snapshot-{seq:020d}")
 
+    def used_pages(self):
+        """How many pages of data.mdb are in use: it is extended ahead of use, with zeros."""
+        with open(self.data_mdb, "rb") as f:
+            return (len(f.read().rstrip(b"\0")) + 4095) // 4096
+
 
 # ---- tests --------------------------------------------------------------------
 
@@ -339,6 +347,28 @@ class DaemonTest(unittest.TestCase):
             time.sleep(0.02)
         return value
 
+    def line_at_the_start(self, d):
+        """Waits for the line that says that it is ready."""
+        def find():
+            return next((line for line in d.log_lines() if "boskosd is ready" in line), None)
+
+        return self.eventually("the line at the start comes", find)
+
+    def patch_log(self, d, old, new):
+        """Replaces bytes of data.mdb by others of the same length, wherever they are."""
+        self.assertEqual(len(old), len(new))
+        with open(d.data_mdb, "r+b") as f:
+            content = f.read()
+            self.assertTrue(old in content, f"{old} was expected in {d.data_mdb}")
+            f.seek(0)
+            f.write(content.replace(old, new))
+
+    def patch_format(self, d, old, new):
+        """Changes the number of the format in data.mdb."""
+        # A node of LMDB: size of the data (two halves), flags, size of the key; the key; the data.
+        node = struct.pack("=HHHH", 2, 0, 0, 6) + b"format"
+        self.patch_log(d, node + bytes([0, old]), node + bytes([0, new]))
+
     def older_log_put_back(self, with_snapshot):
         """A daemon that was ended, after which its log was put back to what it was at record 3.
 
@@ -346,17 +376,17 @@ class DaemonTest(unittest.TestCase):
         newer.mdb in the test's folder.
         """
         d = self.daemon().start()
-        data, older = os.path.join(d.journal, "data.mdb"), os.path.join(self.folder, "older.mdb")
+        older = os.path.join(self.folder, "older.mdb")
         d.acquire()
         self.assertEqual(d.kill(), -9)
-        shutil.copy(data, older)
+        shutil.copy(d.data_mdb, older)
         d.start()
         for _ in range(3):
             d.acquire()
         last, resources = d.seq(), d.resources()
         self.assertEqual(d.stop() if with_snapshot else d.kill(), 0 if with_snapshot else -9)
-        os.rename(data, os.path.join(self.folder, "newer.mdb"))
-        os.rename(older, data)
+        os.rename(d.data_mdb, os.path.join(self.folder, "newer.mdb"))
+        os.rename(older, d.data_mdb)
         return d, last, resources
 
     def check_refused(self, d, code, *texts):

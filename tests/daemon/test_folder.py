@@ -7,33 +7,11 @@ code 4 and names file and sequence number.
 import os
 import random
 import shutil
-import struct
 import subprocess
 import time
 import unittest
 
 import boskosd
-
-
-def patch_file(path, old, new):
-    """Replaces bytes by others of the same length wherever they are; how often."""
-    assert len(old) == len(new)
-    with open(path, "rb") as f:
-        content = f.read()
-    with open(path, "r+b") as f:
-        at = -1
-        count = 0
-        while (at := content.find(old, at + 1)) >= 0:
-            f.seek(at)
-            f.write(new)
-            count += 1
-    return count
-
-
-def used_pages(path):
-    """How many pages of data.mdb are in use: it is extended ahead of use, with zeros."""
-    with open(path, "rb") as f:
-        return (len(f.read().rstrip(b"\0")) + 4095) // 4096
 
 
 def flip_byte(path, at):
@@ -74,17 +52,14 @@ class Folder(boskosd.DaemonTest):
     def test_newer_format(self):
         d = self.daemon().start()
         self.assertEqual(d.stop(), 0)
-        data = os.path.join(d.journal, "data.mdb")
-        # A node of LMDB: size of the data (two halves), flags, size of the key; the key; the data.
-        node = struct.pack("=HHHH", 2, 0, 0, 6) + b"format"
-        self.assertGreater(patch_file(data, node + b"\x00\x01", node + b"\x00\x02"), 0, "the format was not found")
-        with open(data, "rb") as f:
+        self.patch_format(d, 1, 2)
+        with open(d.data_mdb, "rb") as f:
             before = f.read()
         d.launch()
         self.check_refused(d, 1, d.journal, "newer boskosd", "format 2")
-        with open(data, "rb") as f:
+        with open(d.data_mdb, "rb") as f:
             self.assertEqual(f.read(), before, "a newer folder was expected to be left alone")
-        patch_file(data, node + b"\x00\x02", node + b"\x00\x01")
+        self.patch_format(d, 2, 1)
         d.start()
 
     def test_no_parent(self):
@@ -102,7 +77,7 @@ class Folder(boskosd.DaemonTest):
             os.chown(d.config_path, user, user)
         d.start()
         self.assertEqual(d.stop(), 0)
-        for path, mode in ((os.path.join(d.journal, "data.mdb"), 0o400), (os.path.join(d.journal, "LOCK"), 0o400)):
+        for path, mode in ((d.data_mdb, 0o400), (os.path.join(d.journal, "LOCK"), 0o400)):
             with self.subTest(path=os.path.basename(path)):
                 os.chmod(path, mode)
                 d.launch()
@@ -177,7 +152,7 @@ class Damage(boskosd.DaemonTest):
         lines = [line for line in d.log_lines() if f"{snapshots[-1]:020d}" in line]
         self.assertTrue(lines, f"the damaged snapshot was expected to be named:\n{d.log()}")
         self.assertIn("level=error", lines[0], "a loud line was expected")
-        self.eventually("the line at the start comes", lambda: "is ready" in d.log())
+        self.line_at_the_start(d)
         self.assertRegex(d.log(), rf"\bsnapshot={snapshots[-2]}\b", "the one before was expected to be used")
         self.assertEqual(d.resources(), resources, "all was expected to be there all the same")
 
@@ -186,7 +161,7 @@ class Damage(boskosd.DaemonTest):
         for seq in d.snapshots():
             flip_byte(d.snapshot_path(seq), 100)
         d.start()
-        self.eventually("the line at the start comes", lambda: "is ready" in d.log())
+        self.line_at_the_start(d)
         self.assertRegex(d.log(), r"\bsnapshot=0\b", "the log alone was expected to be used")
         self.assertEqual(d.log().count("level=error"), 3, "each damaged one was expected to be named")
         self.assertEqual(d.resources(), resources)
@@ -212,19 +187,18 @@ class Damage(boskosd.DaemonTest):
     def test_record(self):
         d = self.daemon()
         self.records(d)
-        data = os.path.join(d.journal, "data.mdb")
-        with open(data, "rb") as f:
+        with open(d.data_mdb, "rb") as f:
             good = f.read()
         for n in (0, 4, 8, 9):  # among them the last two, which are looked at first
             with self.subTest(record=n + 3):
-                with open(data, "wb") as f:
+                with open(d.data_mdb, "wb") as f:
                     f.write(good)
                 owner = f"owner-number-{n:03}".encode()
-                self.assertGreater(patch_file(data, owner, owner.replace(b"number", b"numbex")), 0)
+                self.patch_log(d, owner, owner.replace(b"number", b"numbex"))
                 self.check_damage(d, n + 3)
                 # And again: the first try was not to make it worse, or good.
                 self.check_damage(d, n + 3)
-        with open(data, "wb") as f:
+        with open(d.data_mdb, "wb") as f:
             f.write(good)
         d.start()
         self.assertEqual(sum(r["owner"] != "" for r in d.resources().values()), 4)
@@ -232,8 +206,7 @@ class Damage(boskosd.DaemonTest):
     def test_record_before_a_snapshot(self):
         """Damage before the newest snapshot: what was acknowledged is all there."""
         d, resources = self.worked(2)
-        data = os.path.join(d.journal, "data.mdb")
-        self.assertGreater(patch_file(data, b"owner-0", b"owner-X"), 0)
+        self.patch_log(d, b"owner-0", b"owner-X")
         d.start()
         self.assertEqual(d.resources(), resources)
 
@@ -241,8 +214,7 @@ class Damage(boskosd.DaemonTest):
         """The newest snapshot is damaged, and so is a record that would make up for it."""
         d, _ = self.worked(2)
         flip_byte(d.snapshot_path(d.snapshots()[-1]), 100)
-        data = os.path.join(d.journal, "data.mdb")
-        self.assertGreater(patch_file(data, b"owner-1", b"owner-X"), 0)
+        self.patch_log(d, b"owner-1", b"owner-X")
         self.check_damage(d, None)
 
     def test_shorter_log(self):
@@ -257,7 +229,7 @@ class Damage(boskosd.DaemonTest):
         d, last, _ = self.older_log_put_back(with_snapshot=False)
         for _ in range(2):
             self.check_damage(d, last, "WITNESS", "lost", "record 3")
-        os.rename(os.path.join(self.folder, "newer.mdb"), os.path.join(d.journal, "data.mdb"))
+        os.rename(os.path.join(self.folder, "newer.mdb"), d.data_mdb)
         d.start()
         self.assertEqual(d.seq(), last + 1)
 
@@ -280,14 +252,13 @@ class Damage(boskosd.DaemonTest):
     def test_cut_log(self):
         """A file that lost its end: never served as a shorter log."""
         d, resources = self.worked(2)
-        data = os.path.join(d.journal, "data.mdb")
-        shutil.copy(data, data + ".good")
+        shutil.copy(d.data_mdb, d.data_mdb + ".good")
         for snapshot in d.snapshots():
             os.unlink(d.snapshot_path(snapshot))
-        for size in range(used_pages(data)):
+        for size in range(d.used_pages()):
             with self.subTest(pages=size):
-                shutil.copy(data + ".good", data)
-                os.truncate(data, size * 4096)
+                shutil.copy(d.data_mdb + ".good", d.data_mdb)
+                os.truncate(d.data_mdb, size * 4096)
                 d.launch()
                 if d.wait_ready():  # what was cut off were free pages
                     self.assertEqual(d.resources(), resources, "it was expected to be whole or refused")
@@ -306,14 +277,13 @@ class Damage(boskosd.DaemonTest):
             d.release(name)
         resources = d.resources()
         self.assertEqual(d.kill(), -9)
-        data = os.path.join(d.data_dir, "journal", "data.mdb")
-        shutil.copy(data, data + ".good")
+        shutil.copy(d.data_mdb, d.data_mdb + ".good")
         noise = random.Random(20)
-        for page in range(used_pages(data)):
+        for page in range(d.used_pages()):
             bad = bytes(4096) if page % 2 == 0 else noise.randbytes(4096)
             with self.subTest(page=page, zeros=page % 2 == 0):
-                shutil.copy(data + ".good", data)
-                with open(data, "r+b") as f:
+                shutil.copy(d.data_mdb + ".good", d.data_mdb)
+                with open(d.data_mdb, "r+b") as f:
                     f.seek(page * 4096)
                     f.write(bad)
                 d.launch()
@@ -345,25 +315,24 @@ class Damage(boskosd.DaemonTest):
 
     def test_missing_log(self):
         d, _ = self.worked(1)
-        data = os.path.join(d.journal, "data.mdb")
-        os.rename(data, data + ".away")
+        os.rename(d.data_mdb, d.data_mdb + ".away")
         self.check_damage(d, None, "missing")
-        self.assertFalse(os.path.exists(data), "a lost log was not expected to be replaced by an empty one")
-        with open(data, "wb"):
+        self.assertFalse(os.path.exists(d.data_mdb),
+                         "a lost log was not expected to be replaced by an empty one")
+        with open(d.data_mdb, "wb"):
             pass
         self.check_damage(d, None, "empty")
-        os.unlink(data)
-        os.rename(data + ".away", data)
+        os.unlink(d.data_mdb)
+        os.rename(d.data_mdb + ".away", d.data_mdb)
         d.start()
 
     def test_no_database(self):
         d, _ = self.worked(1)
-        data = os.path.join(d.journal, "data.mdb")
-        size = os.path.getsize(data)
-        with open(data, "wb") as f:
+        size = os.path.getsize(d.data_mdb)
+        with open(d.data_mdb, "wb") as f:
             f.write(b"\0" * size)
         self.check_damage(d, None)
-        with open(data, "wb") as f:
+        with open(d.data_mdb, "wb") as f:
             f.write(b"this is no database" * 1000)
         self.check_damage(d, None)
 
@@ -401,9 +370,8 @@ class FullDisk(boskosd.DaemonTest):
     def mounted(self, flags=(), size="80m"):
         self.mount = os.path.join(self.folder, "disk")
         os.mkdir(self.mount)
-        unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
         script = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
-        before = [*unshare, "sh", "-c", script, self.mount]
+        before = [*boskosd.UNSHARE, "sh", "-c", script, self.mount]
         try:
             possible = subprocess.run([*before, "true"], capture_output=True, check=False).returncode == 0
         except FileNotFoundError:
@@ -453,6 +421,14 @@ class FullDisk(boskosd.DaemonTest):
                     break
             self.check_refusal(reply)
 
+    def full(self):
+        """A daemon on a disk where nothing fits any more, and the name of what it leased."""
+        d = self.mounted()
+        name = d.acquire().json["name"]
+        self.fill()
+        self.until_full(d, name)
+        return d, name
+
     def check_refusal(self, reply):
         self.assertEqual(reply.status, 503, f"503 was expected of a full disk, not {reply}")
         self.assertRegex(reply.text, r"\A[^\n]+\n\Z", "one line was expected")
@@ -490,10 +466,7 @@ class FullDisk(boskosd.DaemonTest):
         self.assertEqual(d.release("car-1").status, 401, "the rest was expected to be served")
 
     def test_full_and_free_again(self):
-        d = self.mounted()
-        name = d.acquire().json["name"]
-        self.fill()
-        self.until_full(d, name)
+        d, name = self.full()
         seq, resources = d.seq(), d.resources()
         for reply in (d.acquire(), d.acquire(type="van", request_id="r"), d.release(name), d.update(name, {"k": "v"}),
                       d.call("POST", "/reset", type="car", state="busy", dest="free", expire="-1s")):
@@ -519,10 +492,7 @@ class FullDisk(boskosd.DaemonTest):
         self.assertEqual(e.resources(), after, "the log was expected to be whole after a full disk")
 
     def test_config_while_full(self):
-        d = self.mounted()
-        name = d.acquire().json["name"]
-        self.fill()
-        self.until_full(d, name)
+        d, _ = self.full()
         many = ", ".join(f"van-{n}.{'x' * 50}" for n in range(5000))  # what does not fit into any corner
         boskosd.put_file(d.config_path, boskosd.CONFIG.replace("van-2]", f"van-2, van-3, {many}]"))
         time.sleep(0.5)
@@ -562,10 +532,7 @@ class FullDisk(boskosd.DaemonTest):
         self.assertIn(f"snapshot-{seq:020d}", os.listdir(held), f"a last snapshot was expected:\n{d.log()}")
 
     def test_term_on_a_full_disk(self):
-        d = self.mounted()
-        name = d.acquire().json["name"]
-        self.fill()
-        self.until_full(d, name)
+        d, _ = self.full()
         self.assertEqual(d.stop(), 0, f"an orderly end was expected, though without a snapshot:\n{d.log()}")
 
     def test_start_on_a_full_disk(self):
@@ -577,11 +544,10 @@ class FullDisk(boskosd.DaemonTest):
         self.check_refused(d, 1, self.mount)
 
     def test_read_only_disk(self):
-        unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
         d = self.daemon().start()
         self.assertEqual(d.stop(), 0)
         script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-        d.before = [*unshare, "sh", "-c", script, d.data_dir]
+        d.before = [*boskosd.UNSHARE, "sh", "-c", script, d.data_dir]
         try:
             done = subprocess.run([*d.before, "true"], capture_output=True, check=False)
         except FileNotFoundError:

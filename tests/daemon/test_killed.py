@@ -43,12 +43,9 @@ class Killed(boskosd.DaemonTest):
             name = d.acquire(owner=f"stays-{n}").json["name"]
             last, resources = d.seq(), d.resources()
             self.assertEqual(d.stop() if n < 2 else d.kill(), 0 if n < 2 else -9)
-        data = os.path.join(d.journal, "data.mdb")
-        with open(data, "rb") as f:
-            content = f.read()
-        size = (len(content.rstrip(b"\0")) + 4095) // 4096 * 4096
-        with open(data, "wb") as f:  # without what it was extended by ahead of use
-            f.write(content[:size].replace(b"owner-2-3", b"owneX-2-3") if damaged else content[:size])
+        os.truncate(d.data_mdb, d.used_pages() * 4096)
+        if damaged:
+            self.patch_log(d, b"owner-2-3", b"owneX-2-3")
         good = os.path.join(self.folder, "good")
         os.rename(d.data_dir, good)
         return d, good, last, resources
@@ -76,7 +73,7 @@ class Killed(boskosd.DaemonTest):
         old = os.path.getsize(os.path.join(good, "journal", "data.mdb"))
 
         def check(_):
-            size = os.path.getsize(os.path.join(d.journal, "data.mdb"))
+            size = os.path.getsize(d.data_mdb)
             counts["old" if size == old else "new"] += 1
             d.start()
             self.assertEqual((d.seq(), d.resources()), (last + 1, resources))

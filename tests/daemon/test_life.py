@@ -14,13 +14,9 @@ import boskosd
 
 class Start(boskosd.DaemonTest):
 
-    def started(self, d):
-        return self.eventually("the line at the start comes",
-                               lambda: next((line for line in d.log_lines() if "boskosd is ready" in line), None))
-
     def test_line(self):
         d = self.daemon().start()
-        line = self.started(d)
+        line = self.line_at_the_start(d)
         self.assertEqual(d.log().count("boskosd is ready"), 1, "one line at the start was expected")
         for field in (r"version=\d", f"data_dir={d.data_dir}", "seq=0", "snapshot=0", "tail=0", r"recovery=\d"):
             self.assertRegex(line, field, "the line at the start was expected to say it")
@@ -29,19 +25,19 @@ class Start(boskosd.DaemonTest):
         seq = d.seq()
         self.assertEqual(d.kill(), -signal.SIGKILL)
         d.start()
-        line = self.started(d)
+        line = self.line_at_the_start(d)
         for field in (rf"\bseq={seq}\b", r"\bsnapshot=0\b", rf"\btail={seq}\b", r"\bresources=6\b"):
             self.assertRegex(line, field, "after a kill the whole log is the tail")
         seq = d.seq()
         self.assertEqual(d.stop(), 0)
         d.start()
-        line = self.started(d)
+        line = self.line_at_the_start(d)
         for field in (rf"\bseq={seq}\b", rf"\bsnapshot={seq}\b", r"\btail=0\b"):
             self.assertRegex(line, field, "after an orderly end the snapshot is all of it")
 
     def test_in_memory(self):
         d = self.daemon(flags=["--in_memory"]).start()
-        self.assertIn("in_memory", self.started(d))
+        self.assertIn("in_memory", self.line_at_the_start(d))
         self.assertEqual(d.acquire().status, 200)
         self.assertEqual(d.stop(), 0)
         d.start()
@@ -94,7 +90,7 @@ class Ports(boskosd.DaemonTest):
 
     def test_side_ports_off(self):
         d = self.daemon(flags=["--health-port", "0", "--metrics-port", "0"]).launch()
-        self.eventually("the line at the start comes", lambda: "boskosd is ready" in d.log())
+        self.line_at_the_start(d)
         self.assertEqual(d.acquire().status, 200)
         self.assertEqual(d.probe("/healthz"), 0, "nobody was expected on a port that is off")
 

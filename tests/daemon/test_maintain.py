@@ -4,7 +4,6 @@ import os
 import random
 import re
 import shutil
-import struct
 import subprocess
 import unittest
 
@@ -61,21 +60,18 @@ class MaintainTest(boskosd.DaemonTest):
 
 class Compact(MaintainTest):
 
-    def data(self, d):
-        return os.path.join(d.journal, "data.mdb")
-
     def test_compact(self):
         d = self.daemon().start()
         resources = self.work(d)
         seq = d.seq()
         self.assertEqual(d.kill(), -9)
-        before = os.path.getsize(self.data(d))
-        done = self.check_done(Done(d, "--compact"), 0, self.data(d), str(before))
-        after = os.path.getsize(self.data(d))
+        before = os.path.getsize(d.data_mdb)
+        done = self.check_done(Done(d, "--compact"), 0, d.data_mdb, str(before))
+        after = os.path.getsize(d.data_mdb)
         self.assertIn(str(after), done.said)
         self.assertEqual(done.wrong, "")
         self.assertLess(after, before, "the room that is not used was expected to be given back")
-        self.assertEqual(os.stat(self.data(d)).st_mode & 0o777, 0o600)
+        self.assertEqual(os.stat(d.data_mdb).st_mode & 0o777, 0o600)
         self.assertNotIn("data.mdb.new", os.listdir(d.journal))
         d.start()
         self.assertEqual(d.seq(), seq + 1)
@@ -115,10 +111,10 @@ class Compact(MaintainTest):
         d = self.daemon().start()
         self.work(d, 20)
         self.assertEqual(d.kill(), -9)
-        with open(self.data(d), "r+b") as f:
+        with open(d.data_mdb, "r+b") as f:
             f.truncate(8192)
         before = listing(d.data_dir)
-        self.check_done(Done(d, "--compact"), 4, self.data(d))
+        self.check_done(Done(d, "--compact"), 4, d.data_mdb)
         before.pop("journal/lock.mdb")
         after = listing(d.data_dir)
         after.pop("journal/lock.mdb")
@@ -126,7 +122,6 @@ class Compact(MaintainTest):
         self.assertEqual(before, after)
 
     def test_no_room(self):
-        unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
         d = self.daemon().start()
         resources = self.work(d, 400)
         self.assertEqual(d.stop(), 0)
@@ -137,8 +132,8 @@ class Compact(MaintainTest):
         os.mkdir(disk)
         script = (f'mount -t tmpfs -o size={used + (128 << 10)} tmpfs "$0" && cp -a "$1" "$0/data" && '
                   '{ "$2" --compact --data-dir "$0/data"; code=$?; cp -a "$0/data" "$3"; exit $code; }')
-        done = subprocess.run([*unshare, "sh", "-c", script, disk, d.data_dir, d.program, out], capture_output=True,
-                              text=True, check=False)
+        command = [*boskosd.UNSHARE, "sh", "-c", script, disk, d.data_dir, d.program, out]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if "mount" in done.stderr or "unshare" in done.stderr:
             boskosd.skip_loudly(self, "no mount namespace can be had here, so no small disk")
         self.assertEqual(done.returncode, 1, done)
@@ -150,9 +145,6 @@ class Compact(MaintainTest):
 
 
 class Repair(MaintainTest):
-
-    def data(self, d):
-        return os.path.join(d.journal, "data.mdb")
 
     def worked(self):
         """Two generations with a snapshot at the end of each, and a killed one behind; what is there, by number."""
@@ -170,17 +162,7 @@ class Repair(MaintainTest):
 
     def spoil(self, d, owner):
         """Damages the records with an owner."""
-        with open(self.data(d), "rb") as f:
-            content = f.read()
-        self.assertIn(owner.encode(), content)
-        with open(self.data(d), "wb") as f:
-            f.write(content.replace(owner.encode(), owner.replace("owner", "owneX").encode()))
-
-    def shrink(self, d):
-        """Takes from data.mdb what it was extended by ahead of use."""
-        with open(self.data(d), "rb") as f:
-            used = len(f.read().rstrip(b"\0"))
-        os.truncate(self.data(d), (used + 4095) // 4096 * 4096)
+        self.patch_log(d, owner.encode(), owner.replace("owner", "owneX").encode())
 
     def refused_by_start(self, d):
         """The last line of a start that ends with code 4; it says what to run."""
@@ -334,9 +316,9 @@ class Repair(MaintainTest):
                 d.acquire()
                 last, resources = d.seq(), d.resources()
                 self.assertEqual(d.stop(), 0)
-                os.unlink(self.data(d))
+                os.unlink(d.data_mdb)
                 if what != "missing":
-                    with open(self.data(d), "wb") as f:
+                    with open(d.data_mdb, "wb") as f:
                         f.write(b"" if what == "empty" else b"this is no database" * 1000)
                 self.refused_by_start(d)
                 seq, _ = self.advised_cut(d)
@@ -347,7 +329,7 @@ class Repair(MaintainTest):
     def test_nothing_left(self):
         d = self.daemon().start()
         self.stopped(d)
-        os.truncate(self.data(d), 100)
+        os.truncate(d.data_mdb, 100)
         self.refused_by_start(d)
         before = listing(d.data_dir)
         for flags in (("--repair",), ("--repair", "--cut-at", "1")):
@@ -359,11 +341,7 @@ class Repair(MaintainTest):
     def test_newer_program(self):
         d = self.daemon().start()
         self.stopped(d)
-        node = struct.pack("=HHHH", 2, 0, 0, 6) + b"format"
-        with open(self.data(d), "rb") as f:
-            content = f.read()
-        with open(self.data(d), "wb") as f:
-            f.write(content.replace(node + b"\0\1", node + b"\0\2"))
+        self.patch_format(d, 1, 2)
         before = listing(d.data_dir)
         for flags in (("--repair",), ("--repair", "--cut-at", "1")):
             self.check_done(Done(d, *flags), 1, "newer boskosd")
@@ -381,7 +359,7 @@ class Repair(MaintainTest):
                 d.start()
         last = d.seq()
         self.stopped(d)
-        self.shrink(d)
+        os.truncate(d.data_mdb, d.used_pages() * 4096)
         good = os.path.join(self.folder, "good")
         shutil.copytree(d.journal, good)
         seed = int(os.environ.get("BOSKOS_SEED", "20"))
@@ -392,7 +370,7 @@ class Repair(MaintainTest):
             with self.subTest(page=page):
                 shutil.rmtree(d.data_dir)
                 shutil.copytree(good, d.journal)
-                with open(self.data(d), "r+b") as f:
+                with open(d.data_mdb, "r+b") as f:
                     f.seek(page * 4096)
                     f.write(bytes(4096) if page % 2 == 0 else noise.randbytes(4096))
                 d.launch()

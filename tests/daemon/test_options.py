@@ -187,7 +187,7 @@ class Options(boskosd.DaemonTest):
         for name in IGNORED:
             flags += [f"-{name}=x"]
         d = self.daemon(flags=flags).start()
-        self.eventually("the line at the start comes", lambda: "boskosd is ready" in d.log())
+        self.line_at_the_start(d)
         for name in [*IGNORED, "profile-memory-usage"]:
             lines = [line for line in d.log_lines() if line.rstrip().endswith(f"flag={name}")]
             self.assertEqual(len(lines), 1, f"one warning about {name} was expected:\n{d.log()}")
@@ -196,7 +196,7 @@ class Options(boskosd.DaemonTest):
 
     def test_without_effect_given_twice(self):
         d = self.daemon(flags=["--in_memory", "--namespace", "a", "--namespace=b"]).start()
-        self.eventually("the line at the start comes", lambda: "boskosd is ready" in d.log())
+        self.line_at_the_start(d)
         self.assertEqual(d.log().count("flag=namespace"), 1, f"one warning a flag was expected:\n{d.log()}")
 
 
