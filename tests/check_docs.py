@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 sys.path.insert(0, os.path.join(TOP, "tests", "daemon"))
@@ -37,67 +36,23 @@ import boskosd  # noqa: E402
 WAIT_S = 60  # for what should take moments
 
 
-def fetch(port, path):
-    with urllib.request.urlopen("http://127.0.0.1:%d%s" % (port, path), timeout=10) as reply:
-        return reply.read().decode()
-
-
-class Daemon:
-    """A boskosd with a folder, a config and ports of its own."""
+class Daemon(boskosd.Daemon):
+    """A boskosd in a folder of its own, for the commands of a document."""
 
     def __init__(self, program, config):
-        self.program = program
-        self.folder = tempfile.mkdtemp(prefix="boskosd-test-docs-")
-        self.config = os.path.join(self.folder, "config.yaml")
-        with open(self.config, "w") as file:
-            file.write(config)
-        self.ports = dict(zip((8080, 8081, 9090), boskosd.free_ports(3)))
-        self.process = None
-
-    def start(self):
-        command = [self.program, "--config", self.config, "--data-dir", os.path.join(self.folder, "data"),
-                   "--address", "127.0.0.1", "--log-level", "error"]
-        for flag, usual in (("--port", 8080), ("--health-port", 8081), ("--metrics-port", 9090)):
-            command += [flag, str(self.ports[usual])]
-        self.process = subprocess.Popen(command)
-        self.wait(self.is_ready, "the daemon does not become ready")
-
-    def is_ready(self):
-        if self.process.poll() is not None:
-            sys.exit("the daemon ended with code %d" % self.process.returncode)
-        try:
-            return fetch(self.ports[8081], "/healthz/ready") == "OK"
-        except OSError:
-            return False
-
-    def wait(self, condition, complaint):
-        end = time.monotonic() + WAIT_S
-        while not condition():
-            if time.monotonic() > end:
-                sys.exit(complaint)
-            time.sleep(0.05)
-
-    def kill(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def metrics(self):
-        return fetch(self.ports[9090], "/metrics")
-
-    def config_loads(self):
-        return re.search(r"^boskosd_config_loads_total (\d+)$", self.metrics(), re.M).group(1)
+        super().__init__(tempfile.mkdtemp(prefix="boskosd-test-docs-"), config=config,
+                         flags=["--address", "127.0.0.1", "--log-level", "error"],
+                         program=os.path.abspath(program))
 
     def close(self):
-        self.kill()
+        self.end()
         shutil.rmtree(self.folder)
 
     def run(self, command):
         """What the command prints."""
         words = shlex.split(command)
         if words[0] == "curl":
-            for usual, port in self.ports.items():
+            for usual, port in ((8080, self.port), (8081, self.health), (9090, self.metrics)):
                 words = [w.replace("localhost:%d" % usual, "127.0.0.1:%d" % port) for w in words]
             return subprocess.run(words + ["-s"], stdout=subprocess.PIPE, timeout=WAIT_S, check=False).stdout.decode()
         if words[:2] == ["kill", "-9"]:
@@ -105,9 +60,13 @@ class Daemon:
             self.start()
             return ""
         if words[:2] == ["sed", "-i"]:
-            before = self.config_loads()
-            subprocess.run(words[:-1] + [self.config], timeout=WAIT_S, check=True)
-            self.wait(lambda: self.config_loads() != before, "the changed config does not come into force")
+            before = self.figure("boskosd_config_loads_total")
+            subprocess.run(words[:-1] + [self.config_path], timeout=WAIT_S, check=True)
+            end = time.monotonic() + WAIT_S
+            while self.figure("boskosd_config_loads_total") == before:
+                if time.monotonic() > end:
+                    sys.exit("the changed config does not come into force")
+                time.sleep(0.05)
             return ""
         sys.exit("no way to run: " + command)
 
@@ -219,7 +178,7 @@ def check(program, path, is_printing):
             elif comparable(printed) != comparable(wanted):
                 faults.append("$ %s\nprints\n%s\nand not\n%s" % (command, printed, wanted))
         if "\n| metric | type |" in text:
-            faults += check_metrics(text, daemon.metrics())
+            faults += check_metrics(text, daemon.metrics_page())
     finally:
         daemon.close()
     return report(path, count, faults)

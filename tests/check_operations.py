@@ -33,7 +33,7 @@ def metrics_of(program):
     daemon = check_docs.Daemon(program, read("deploy/example.yaml"))
     try:
         daemon.start()
-        return set(re.findall(r"^# TYPE (\S+)", daemon.metrics(), re.M)) | NEVER_THERE
+        return set(re.findall(r"^# TYPE (\S+)", daemon.metrics_page(), re.M)) | NEVER_THERE
     finally:
         daemon.close()
 

@@ -283,10 +283,12 @@ class Daemon:
     def seq(self):
         return self.status()["seq"]
 
+    def metrics_page(self):
+        return self.call("GET", "/metrics", port=self.metrics).text
+
     def figure(self, name):
         """A figure without labels of the metrics page; None when it is not there."""
-        text = self.call("GET", "/metrics", port=self.metrics).text
-        found = re.search(rf"^{name} (\S+)$", text, re.M)
+        found = re.search(rf"^{name} (\S+)$", self.metrics_page(), re.M)
         return None if found is None else float(found.group(1))
 
     def snapshots(self):
