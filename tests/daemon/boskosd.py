@@ -19,7 +19,7 @@ import time
 import unittest
 import urllib.parse
 
-PROGRAM = os.environ.get("BOSKOSD", "")
+PROGRAM = os.path.abspath(os.environ["BOSKOSD"]) if "BOSKOSD" in os.environ else ""
 PATIENCE = 60  # seconds until a test that waits gives up: no criterion, only an end
 NOBODY = 65534
 UNSHARE = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]  # own mounts
