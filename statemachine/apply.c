@@ -353,6 +353,7 @@ void sm_apply(struct sm *sm, const struct command *c, struct sm_result *ret_resu
 {
     ASSERT(c->seq == sm->seq + 1 && c->time_ns >= sm->time_ns);
     free_buried(sm);
+    sm->trace_count = 0;
     uint64_t before_ns = sm->time_ns;
     sm->seq = c->seq;
     sm->time_ns = c->time_ns;
@@ -397,6 +398,7 @@ void sm_free(struct sm *sm)
     resources_release(sm);
     types_release(sm);
     free_buried(sm);
+    trace_release(sm);
     uint32_t at = 0;
     for (struct symbol *s; (s = table_next(&sm->symbols, &at)) != NULL;) {
         free(s);

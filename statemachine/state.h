@@ -182,6 +182,13 @@ struct sm {
     struct hash128
         core_hash; // of the element that holds the fields without an element of their own
 
+    // For sm_changes: what the present command did to resources, in order.
+    bool is_traced;
+    struct trace_step *trace;
+    uint32_t trace_count, trace_capacity;
+    struct sm_change *changes;
+    uint32_t changes_capacity;
+
     // Scratch, borrowed by results until the next call.
     void **graveyard; // memory to be freed then
     uint32_t graveyard_count, graveyard_capacity;
@@ -277,6 +284,13 @@ void picked_add(struct sm *sm, struct resource *r);
 void picked_sort_by_name(struct sm *sm);
 void picked_sort_by_age(struct sm *sm); // by (lastupdate, name)
 void resources_release(struct sm *sm);
+
+// ---- trace.c ----------------------------------------------------------------
+
+// Note, when that is wanted, that a resource is about to be changed, or was put in its place.
+void trace_before(struct sm *sm, const struct resource *r);
+void trace_placed(struct sm *sm, const struct resource *r);
+void trace_release(struct sm *sm);
 
 // ---- lease_keys.c -----------------------------------------------------------
 

@@ -87,6 +87,23 @@ void sm_apply(struct sm *sm, const struct command *c, struct sm_result *ret_resu
 // name, effect and digest. Appended to `out`.
 void sm_result_encode(const struct sm_result *r, struct buffer *out);
 
+// ---- what a command changed -------------------------------------------------
+
+// A resource before and after a command.
+struct sm_change {
+    struct text name;
+    bool was_there, is_there;
+    struct sm_resource before, after; // each where it was, or is, there
+};
+
+// From now on it is noted what commands change of resources, for sm_changes. What they come to is
+// the same with and without.
+void sm_trace(struct sm *sm);
+
+// What the last sm_apply changed of resources, as sm_resource shows them, sorted by name; one that
+// was made and removed by the same command is not listed. Borrowed until the next sm_apply.
+void sm_changes(struct sm *sm, const struct sm_change **ret_changes, uint32_t *ret_count);
+
 // ---- what is due ------------------------------------------------------------
 
 #define SM_NEVER UINT64_MAX
