@@ -18,6 +18,7 @@ const char *boskos_error_text(int error)
     case BOSKOS_E_TOO_LARGE: return "too large";
     case BOSKOS_E_STOPPED: return "shutting down";
     case BOSKOS_E_IN_USE: return "address in use";
+    case BOSKOS_E_TRIMMED: return "no longer kept";
     }
     return "unknown error";
 }

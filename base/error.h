@@ -20,6 +20,7 @@ enum boskos_error {
     BOSKOS_E_TOO_LARGE = -10, // the input is over a named limit
     BOSKOS_E_STOPPED = -11,   // the thing asked is shutting down
     BOSKOS_E_IN_USE = -12,    // the address is taken
+    BOSKOS_E_TRIMMED = -13,   // it was there, and is no longer kept
 };
 
 // A short text for a code of the list, never NULL; "unknown error" for others. Static memory.

@@ -27,7 +27,8 @@ struct entry {
 
 struct journal_cursor {
     struct journal *j;
-    MDB_txn *txn; // reset between stretches: it keeps its slot, not its pages
+    MDB_txn *txn; // reset between stretches: it keeps its slot, not its pages. In a journal that is
+                  // opened only to be read it is there during one only
     MDB_cursor *log, *results;
 
     uint64_t next;        // the record that comes next
@@ -43,7 +44,59 @@ struct journal_cursor {
     struct entry entries[STRETCH_RECORDS_MAX];
 };
 
+// ---- transactions -----------------------------------------------------------
+
+static int txn_open(struct journal_cursor *c, struct journal_problem *problem)
+{
+    int err = journal_read_begin(c->j, &c->txn, problem);
+    if (err != 0) return err;
+    int rc = mdb_cursor_open(c->txn, c->j->log, &c->log);
+    if (rc == 0) rc = mdb_cursor_open(c->txn, c->j->results, &c->results);
+    return rc == 0 ? 0 : journal_failed(problem, rc, c->j->path, "read the log");
+}
+
+static void txn_close(struct journal_cursor *c)
+{
+    if (c->log != NULL) mdb_cursor_close(c->log);
+    if (c->results != NULL) mdb_cursor_close(c->results);
+    if (c->txn != NULL) journal_read_end(c->j, c->txn);
+    c->log = c->results = NULL;
+    c->txn = NULL;
+}
+
+// Between two stretches nothing of the log is held.
+static void txn_pause(struct journal_cursor *c)
+{
+    if (c->j->is_reader)
+        txn_close(c);
+    else
+        mdb_txn_reset(c->txn);
+}
+
+static int txn_resume(struct journal_cursor *c, struct journal_problem *problem)
+{
+    if (c->j->is_reader) {
+        int err = txn_open(c, problem);
+        if (err == 0) err = journal_ends_look(c->j, c->log, problem);
+        if (err != 0) txn_close(c);
+        return err;
+    }
+    int rc = mdb_txn_renew(c->txn);
+    if (rc != 0) return journal_failed(problem, rc, c->j->path, "read the log");
+    rc = mdb_cursor_renew(c->txn, c->log);
+    if (rc == 0) rc = mdb_cursor_renew(c->txn, c->results);
+    if (rc == 0) return 0;
+    mdb_txn_reset(c->txn);
+    return journal_failed(problem, rc, c->j->path, "read the log");
+}
+
 // ---- open -------------------------------------------------------------------
+
+static int is_trimmed(const struct journal_cursor *c, struct journal_problem *problem)
+{
+    return journal_problem(problem, BOSKOS_E_TRIMMED, c->next,
+                           "%s: record %" PRIu64 " is no longer kept", c->j->path, c->next);
+}
 
 // Takes the checksum before the first record from the log where it is there.
 static int chain_read(struct journal_cursor *c, uint64_t from, struct journal_problem *problem)
@@ -62,7 +115,6 @@ int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *
 {
     struct journal_cursor *c = NULL;
     int err = 0;
-    int rc = 0;
     if (from < journal_first(j) || from > journal_end(j)) {
         return journal_problem(problem, BOSKOS_E_NOT_FOUND, from,
                                "%s has no record %" PRIu64 "; it has %" PRIu64 " up to %" PRIu64,
@@ -80,14 +132,10 @@ int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *
     c->next = from;
     c->stretch_max = STRETCH_RECORDS_MAX;
     c->rows_before = UINT64_MAX;
-    rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, &c->txn);
-    if (rc == 0) rc = mdb_cursor_open(c->txn, j->log, &c->log);
-    if (rc == 0) rc = mdb_cursor_open(c->txn, j->results, &c->results);
-    if (rc != 0) {
-        err = journal_failed(problem, rc, j->path, "read the log");
-        goto out;
-    }
-    err = chain_read(c, from, problem);
+    err = txn_open(c, problem);
+    if (err == 0 && j->is_reader) err = journal_ends_look(j, c->log, problem);
+    if (err == 0 && from < journal_first(j)) err = is_trimmed(c, problem);
+    if (err == 0) err = chain_read(c, from, problem);
     if (err != 0) goto out;
     if (before != NULL && c->chain_known && !hash128_equal(c->chain, *before)) {
         err = journal_problem(problem, BOSKOS_E_CORRUPT, from - 1,
@@ -100,7 +148,7 @@ int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *
         c->chain = *before;
         c->chain_known = true;
     }
-    mdb_txn_reset(c->txn);
+    txn_pause(c);
 
     *ret_cursor = c;
     c = NULL;
@@ -128,9 +176,7 @@ int journal_damaged_cursor(struct journal *j, uint64_t from, const struct hash12
 void journal_cursor_close(struct journal_cursor *c)
 {
     if (c == NULL) return;
-    if (c->log != NULL) mdb_cursor_close(c->log);
-    if (c->results != NULL) mdb_cursor_close(c->results);
-    if (c->txn != NULL) mdb_txn_abort(c->txn);
+    txn_close(c);
     free(c->bytes);
     free(c);
 }
@@ -285,20 +331,20 @@ static int stretch_load(struct journal_cursor *c, struct journal_problem *proble
         int err = capacity_set(c, STRETCH_BYTES_MAX, problem);
         if (err != 0) return err;
     }
-    uint64_t end = journal_end(c->j);
-    if (c->next >= end) return BOSKOS_E_NOT_FOUND;
+    // The appending process knows the end without looking.
+    if (!c->j->is_reader && c->next >= journal_end(c->j)) return BOSKOS_E_NOT_FOUND;
 
-    int rc = mdb_txn_renew(c->txn);
-    if (rc != 0) return journal_failed(problem, rc, c->j->path, "read the log");
-    int err = 0;
-    rc = mdb_cursor_renew(c->txn, c->log);
-    if (rc == 0) rc = mdb_cursor_renew(c->txn, c->results);
-    if (rc == 0)
-        err = stretch_copy(c, end, problem);
+    int err = txn_resume(c, problem);
+    if (err != 0) return err;
+    uint64_t end = journal_end(c->j);
+    if (c->next >= end)
+        err = BOSKOS_E_NOT_FOUND;
+    else if (c->j->is_reader && c->next < journal_first(c->j))
+        err = is_trimmed(c, problem);
     else
-        err = journal_failed(problem, rc, c->j->path, "read the log");
-    mdb_txn_reset(c->txn);
-    touched_drop(c);
+        err = stretch_copy(c, end, problem);
+    touched_drop(c); // while the map is there
+    txn_pause(c);
     return err;
 }
 

@@ -199,6 +199,26 @@ int journal_environment_read(struct journal *j, const char *name, struct journal
     return err;
 }
 
+int journal_environment_join(struct journal *j, struct journal_problem *problem)
+{
+    int err = 0;
+    int rc = lmdb_open(j->path, MDB_RDONLY, j->map_bytes, &j->env);
+    if (rc == EACCES || rc == EPERM) {
+        errno = rc;
+        return journal_problem(problem, BOSKOS_E_IO, 0,
+                               "%s: cannot read beside a running boskosd: %s; run as its user",
+                               j->path, strerror(rc));
+    }
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read data.mdb");
+    environment_look(j);
+    err = tables_find(j, problem);
+    if (err != 0) {
+        mdb_env_close(j->env);
+        j->env = NULL;
+    }
+    return err;
+}
+
 int journal_environment_open(struct journal *j, struct journal_problem *problem)
 {
     int err = data_check(j->path, problem);

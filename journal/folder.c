@@ -91,9 +91,7 @@ static int lock_try(int fd, short *ret_held)
     return 0;
 }
 
-// Is the file still the one with that name? A repair may have put another folder there while the
-// lock was waited for.
-static bool is_still(int fd, const char *path)
+bool journal_is_still(int fd, const char *path)
 {
     struct stat locked, named;
     return fstat(fd, &locked) == 0 && stat(path, &named) == 0 && locked.st_ino == named.st_ino &&
@@ -138,7 +136,7 @@ int journal_folder_lock(const char *folder, uint32_t wait_ms, int *ret_fd,
         }
         (void)nanosleep(&pause, NULL);
     }
-    if (!is_still(fd, path)) {
+    if (!journal_is_still(fd, path)) { // a repair came while the lock was waited for
         err = journal_problem(problem, BOSKOS_E_LOCKED, 0,
                               "%s was replaced at this moment; start again", folder);
         goto out;

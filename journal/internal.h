@@ -7,6 +7,7 @@
 
 #include <lmdb.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "base/bytes.h"
 #include "journal/journal.h"
@@ -26,6 +27,9 @@ struct journal {
     uint64_t last_time_ns;
     uint64_t allocated;   // up to here data.mdb has the disk's promise
     uint64_t trim_before; // records below this are being removed
+    bool is_reader;       // it was opened only to be read: reader.c
+    bool is_beside;       // and somebody has it
+    ino_t data_file;      // that env has open then
     int witness_fd;
     bool witness_is_full; // it could not be written for want of space, and that was said
 };
@@ -62,6 +66,9 @@ int journal_folder_open(const struct journal_options *options, char **ret_path, 
 #define FRESH_NAME "journal.new"         // being built; of no value until it is renamed
 #define REPAIRED_NAME "journal.repaired" // whole, to take the place of the journal
 #define BEFORE_NAME "journal.before-"    // and a number: a journal that was replaced
+
+// Is the file still the one with that name? Another folder may have been put there.
+bool journal_is_still(int fd, const char *path);
 
 // Opens (or makes) the LOCK in a folder and locks it exclusively.
 int journal_folder_lock(const char *folder, uint32_t wait_ms, int *ret_fd,
@@ -106,6 +113,17 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
 // nothing is written. Whoever writes it must be kept away.
 int journal_environment_read(struct journal *j, const char *name, struct journal_problem *problem);
 
+// The same with data.mdb while another process writes it: through LMDB's table of readers.
+int journal_environment_join(struct journal *j, struct journal_problem *problem);
+
+// ---- reader.c -----------------------------------------------------------------
+
+// Begins to read: every read of the log goes through this pair, in one thread never two at a time.
+// For a journal opened only to be read the environment may become another one, so that nothing of
+// LMDB's may be kept over it.
+int journal_read_begin(struct journal *j, MDB_txn **ret_txn, struct journal_problem *problem);
+void journal_read_end(struct journal *j, MDB_txn *txn);
+
 // ---- log.c --------------------------------------------------------------------
 
 // A journal of which nothing is open yet. Returned, caller frees with journal_close; NULL without
@@ -118,6 +136,10 @@ int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct has
 
 // Finds the ends of the log, and checks that its last record follows from the one before.
 int journal_ends_find(struct journal *j, struct journal_problem *problem);
+int journal_ends_read(struct journal *j, MDB_txn *txn, struct journal_problem *problem);
+
+// Where the log begins and ends, without looking at its records: equal when there are none.
+int journal_ends_look(struct journal *j, MDB_cursor *log, struct journal_problem *problem);
 
 // ---- space.c ----------------------------------------------------------------
 
@@ -155,6 +177,9 @@ int witness_read(const char *folder, struct witness *ret_witness, struct journal
 // Holds the log of `j` against its witness and keeps that open to be written. BOSKOS_E_CORRUPT when
 // the log has lost what was acknowledged. One that is missing or damaged is noticed and made anew.
 int witness_open(struct journal *j, struct journal_problem *problem);
+
+// The same for a journal that is opened only to be read, and that nobody has: nothing is made anew.
+int witness_check(struct journal *j, struct journal_problem *problem);
 
 // Says that the last record of `j` was acknowledged. Not flushed: it costs no waiting, and one that
 // is behind its log is a good one. Want of space is noticed once and is no error.

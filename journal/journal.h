@@ -81,6 +81,22 @@ int journal_open(const struct journal_options *options, struct journal **ret_jou
                  struct journal_problem *problem);
 void journal_close(struct journal *j);
 
+// Opens DIR/journal only to be read, whoever else has it, and never changes anything in it. While a
+// daemon has it, it is read through LMDB's table of readers in lock.mdb, in which so it must be
+// possible to write; otherwise the lock is held shared for one short read at a time, so that a
+// daemon can start at any moment, and nothing is written at all. Of the functions below those that
+// read may be used, from one thread; `first`, `end` and the last record are those of the last read.
+// The pages and the tail witness are checked as journal_open does while nobody has the journal.
+// Errors as there; `noticed` hears of a witness that says nothing.
+int journal_open_read(const struct journal_options *options, struct journal **ret_journal,
+                      struct journal_problem *problem);
+
+// Of a journal opened only to be read: looks for the ends of the log as they are now.
+int journal_refresh(struct journal *j, struct journal_problem *problem);
+
+// Of a journal opened only to be read: did somebody have it, by the last read?
+bool journal_is_held(const struct journal *j);
+
 // The first kept sequence number and the one after the last record. Equal: no record. A new journal
 // has first == end == 1. Any thread.
 uint64_t journal_first(const struct journal *j);
@@ -141,10 +157,23 @@ void journal_cursor_close(struct journal_cursor *c);
 // until the next call. A stretch (up to 512 records or 1 MiB) and its rows are of one moment: a row
 // appended after its record's stretch was read is not seen by this cursor. BOSKOS_E_NOT_FOUND at
 // journal_end (then `problem` is not written): call again when more was appended. BOSKOS_E_CORRUPT:
-// a gap, a checksum or a form that does not fit, of the record or of its row; BOSKOS_E_TOO_NEW: a
-// record of a newer format. `problem` names file and record, and every further call finds the same.
+// a gap, a checksum or a form that does not fit, of the record or of its row; BOSKOS_E_TRIMMED: it
+// is no longer kept, in a journal opened only to be read; BOSKOS_E_TOO_NEW: a record of a newer
+// format. `problem` names file and record, and every further call finds the same.
 int journal_cursor_next(struct journal_cursor *c, struct record *ret_record,
                         struct journal_row *ret_row, struct journal_problem *problem);
+
+// The last record whose time is not after `time_ns`. *ret_seq is 0 when all that are kept are
+// later. Looks at a few records only, and at their form only.
+int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *ret_seq,
+                      struct journal_problem *problem);
+
+// The time of a record. BOSKOS_E_NOT_FOUND when it is not in the log.
+int journal_time_of(struct journal *j, uint64_t seq, uint64_t *ret_time_ns,
+                    struct journal_problem *problem);
+
+// Appends the version of the program that made the journal.
+int journal_created_by(struct journal *j, struct buffer *out, struct journal_problem *problem);
 
 // ---- snapshots --------------------------------------------------------------
 

@@ -28,24 +28,31 @@ static int key_read(const struct journal *j, const MDB_val *key, uint64_t *ret_s
     return 0;
 }
 
-// Checks that the last record follows from the one before and takes the ends of the log from there.
-static int ends_read(struct journal *j, MDB_cursor *cursor, struct journal_problem *problem)
+int journal_ends_look(struct journal *j, MDB_cursor *log, struct journal_problem *problem)
+{
+    MDB_val key, value;
+    uint64_t first = 1, last = 0;
+    int err = 0;
+    int rc = mdb_cursor_get(log, &key, &value, MDB_FIRST);
+    if (rc == 0) err = key_read(j, &key, &first, problem);
+    if (rc == 0 && err == 0) rc = mdb_cursor_get(log, &key, &value, MDB_LAST);
+    if (rc == 0 && err == 0) err = key_read(j, &key, &last, problem);
+    if (rc != 0 && rc != MDB_NOTFOUND) return journal_failed(problem, rc, j->path, "read the log");
+    if (err != 0) return err;
+    atomic_store(&j->first, first);
+    atomic_store(&j->end, last + 1);
+    return 0;
+}
+
+// Checks that the last record follows from the one before.
+static int last_check(struct journal *j, MDB_cursor *cursor, struct journal_problem *problem)
 {
     MDB_val key, value, before_value;
-    uint64_t first = 0, last = 0, previous = 0;
-    int rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-    if (rc == MDB_NOTFOUND) {
-        atomic_store(&j->first, 1);
-        atomic_store(&j->end, 1);
-        return 0;
-    }
+    uint64_t first = journal_first(j), last = journal_end(j) - 1, previous = 0;
+    if (first == journal_end(j)) return 0;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
     if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
-    int err = key_read(j, &key, &first, problem);
-    if (err != 0) return err;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
-    err = key_read(j, &key, &last, problem);
-    if (err != 0) return err;
+    int err = 0;
 
     // Of the first record kept of a trimmed log the checksum before is not known.
     struct hash128 before = {0, 0};
@@ -71,8 +78,6 @@ static int ends_read(struct journal *j, MDB_cursor *cursor, struct journal_probl
 
     j->last_chain = r.chain;
     j->last_time_ns = r.time_ns;
-    atomic_store(&j->first, first);
-    atomic_store(&j->end, last + 1);
     return 0;
 }
 
@@ -94,19 +99,24 @@ int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct has
     return err;
 }
 
+int journal_ends_read(struct journal *j, MDB_txn *txn, struct journal_problem *problem)
+{
+    MDB_cursor *cursor = NULL;
+    int rc = mdb_cursor_open(txn, j->log, &cursor);
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
+    int err = journal_ends_look(j, cursor, problem);
+    if (err == 0) err = last_check(j, cursor, problem);
+    mdb_cursor_close(cursor);
+    return err;
+}
+
 int journal_ends_find(struct journal *j, struct journal_problem *problem)
 {
     MDB_txn *txn = NULL;
-    MDB_cursor *cursor = NULL;
-    int err = 0;
-    int rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, &txn);
-    if (rc == 0) rc = mdb_cursor_open(txn, j->log, &cursor);
-    if (rc == 0)
-        err = ends_read(j, cursor, problem);
-    else
-        err = journal_failed(problem, rc, j->path, "read the log");
-    if (cursor != NULL) mdb_cursor_close(cursor);
-    if (txn != NULL) mdb_txn_abort(txn);
+    int err = journal_read_begin(j, &txn, problem);
+    if (err != 0) return err;
+    err = journal_ends_read(j, txn, problem);
+    journal_read_end(j, txn);
     return err;
 }
 
@@ -324,20 +334,19 @@ void journal_figures(struct journal *j, struct journal_figures *ret_figures)
         .map_bytes = j->map_bytes,
         .network = j->network,
     };
-    struct stat status;
-    int fd = -1;
-    if (mdb_env_get_fd(j->env, &fd) == 0 && fstat(fd, &status) == 0)
-        figures.log_bytes_file = (uint64_t)status.st_size;
-
     MDB_txn *txn = NULL;
     MDB_stat stat;
-    if (mdb_txn_begin(j->env, NULL, MDB_RDONLY, &txn) == 0) {
+    if (journal_read_begin(j, &txn, NULL) == 0) {
+        struct stat status;
+        int fd = -1;
+        if (mdb_env_get_fd(j->env, &fd) == 0 && fstat(fd, &status) == 0)
+            figures.log_bytes_file = (uint64_t)status.st_size;
         // LMDB keeps its list of free pages in table 0 and its list of tables in table 1, beside
         // two meta pages.
         uint64_t pages = 2 + table_pages(txn, 0) + table_pages(txn, 1) + table_pages(txn, j->log) +
                          table_pages(txn, j->results) + table_pages(txn, j->meta);
         if (mdb_env_stat(j->env, &stat) == 0) figures.log_bytes_used = pages * stat.ms_psize;
-        mdb_txn_abort(txn);
+        journal_read_end(j, txn);
     }
     *ret_figures = figures;
 }

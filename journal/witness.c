@@ -134,10 +134,10 @@ static int check(struct journal *j, const struct witness *w, struct journal_prob
 
     MDB_txn *txn = NULL;
     struct hash128 chain = {0, 0};
-    int rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, &txn);
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
-    int err = journal_chain_read(j, txn, w->seq, &chain, problem);
-    mdb_txn_abort(txn);
+    int err = journal_read_begin(j, &txn, problem);
+    if (err != 0) return err;
+    err = journal_chain_read(j, txn, w->seq, &chain, problem);
+    journal_read_end(j, txn);
     if (err != 0 || hash128_equal(chain, w->chain)) return err;
     return journal_problem(problem, BOSKOS_E_CORRUPT, w->seq,
                            "%s/data.mdb: record %" PRIu64 " is another than the one that was "
@@ -145,15 +145,19 @@ static int check(struct journal *j, const struct witness *w, struct journal_prob
                            j->path, w->seq, last);
 }
 
-// Of an older version's folder, or when it is damaged itself: made anew, and said.
-static int make_anew(struct journal *j, const char *why, struct journal_problem *problem)
+// One that is missing, of an older version's folder, or damaged itself says nothing.
+static void notice_none(struct journal *j, const char *why, const char *then)
 {
     char what[sizeof(((struct journal_problem *)NULL)->text) + 128];
-    struct witness w = witness_of(j);
     (void)snprintf(what, sizeof(what),
-                   "%s: whether the log has lost its end cannot be told this time; it is made anew",
-                   why);
+                   "%s: whether the log has lost its end cannot be told this time%s", why, then);
     notice(j, what);
+}
+
+static int make_anew(struct journal *j, const char *why, struct journal_problem *problem)
+{
+    struct witness w = witness_of(j);
+    notice_none(j, why, "; it is made anew");
     int rc = witness_make(j->path, &w, &j->witness_fd);
     if (rc == 0) return 0;
     if (j->witness_fd < 0) return journal_failed(problem, rc, j->path, "make " WITNESS_NAME);
@@ -178,6 +182,19 @@ int witness_open(struct journal *j, struct journal_problem *problem)
     if (fd < 0) return journal_failed(problem, -fd, j->path, "write " WITNESS_NAME);
     j->witness_fd = fd;
     return 0;
+}
+
+int witness_check(struct journal *j, struct journal_problem *problem)
+{
+    struct witness w = {0};
+    struct journal_problem found = {0};
+    int err = witness_read(j->path, &w, &found);
+    if (err == BOSKOS_E_NOT_FOUND || err == BOSKOS_E_CORRUPT) {
+        notice_none(j, found.text, "");
+        return 0;
+    }
+    if (err != 0) return journal_problem(problem, err, 0, "%s", found.text);
+    return check(j, &w, problem);
 }
 
 int witness_write(struct journal *j, struct journal_problem *problem)
