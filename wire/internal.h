@@ -49,6 +49,16 @@ int body_read(struct wire_request *r, struct text body, char fault[FAULT_BYTES])
 void json_member(struct buffer *out, const char *before, struct text value);
 void json_time(struct buffer *out, const char *before, uint64_t time_ns, enum wire_times times);
 
+// The same of an object of userdata, in which a value of TEXT_NONE is null.
+void json_userdata(struct buffer *out, const char *before, const struct userdata_pair *pairs,
+                   uint32_t count);
+
+// Appends `t` as a JSON string that a reader of YAML takes for the same text.
+void json_yaml_string(struct buffer *out, struct text t);
+
+// Appends `before`, then the duration as Go prints it, in quotes.
+void json_duration(struct buffer *out, const char *before, int64_t ns);
+
 // ---- reply.c ----------------------------------------------------------------
 
 // Fills in the form of an error of the old calls; its text is the caller's to append.

@@ -132,4 +132,13 @@ void wire_go_quote(struct buffer *out, struct text t);
 enum wire_times { WIRE_TIMES_SECONDS, WIRE_TIMES_NANO };
 void wire_json_resource(struct buffer *out, const struct sm_resource *r, enum wire_times times);
 
+// ---- the past, for the replay tool -------------------------------------------
+
+// Appends a config as a JSON object in the form of the config file, or null when `config` is NULL.
+// Read as YAML it is the same config: it can be used as a config file. Two things stand against
+// that: more than CONFIG_BYTES_MAX (config/config.h), to which one with less can grow as aliases
+// are written out, and a need for a type that is longer than 1022 characters as it stands here,
+// which YAML takes for a key in another form only.
+void wire_json_config(const struct command_config *config, struct buffer *out);
+
 #endif
