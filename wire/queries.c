@@ -11,14 +11,20 @@
 struct list {
     struct buffer *out;
     size_t start;
+    size_t bytes_max;
     bool is_first;
     bool is_too_large;
 };
 
+static struct list list_begin(struct buffer *out, size_t bytes_max)
+{
+    return (struct list){.out = out, .start = out->size, .bytes_max = bytes_max, .is_first = true};
+}
+
 // False once the list has become too large to go on.
 static bool list_fits(struct list *l)
 {
-    l->is_too_large = l->out->size - l->start > WIRE_LIST_BYTES_MAX;
+    l->is_too_large = l->out->size - l->start > l->bytes_max;
     return !l->is_too_large;
 }
 
@@ -73,7 +79,7 @@ static bool list_resource(void *context, const struct sm_resource *r)
 static struct wire_reply query_resources(struct sm *sm, const struct sm_filter *filter,
                                          struct buffer *out)
 {
-    struct list l = {.out = out, .start = out->size, .is_first = true};
+    struct list l = list_begin(out, WIRE_LIST_BYTES_MAX);
     buffer_string(out, "{\"resources\":[");
     (void)sm_list(sm, filter, list_resource, &l); // a client sees the cut by the count it asked for
     return list_end(&l, "]}",
@@ -108,12 +114,25 @@ static bool list_queue_entry(void *context, const struct sm_queue_entry *e)
     return list_fits(l);
 }
 
+static void list_queues(struct list *l, struct sm *sm, uint64_t now_ns)
+{
+    buffer_char(l->out, '[');
+    sm_queues(sm, now_ns, list_queue_entry, l);
+    buffer_string(l->out, l->is_first ? "]" : "]}]");
+}
+
 static struct wire_reply query_queues(struct sm *sm, uint64_t now_ns, struct buffer *out)
 {
-    struct list l = {.out = out, .start = out->size, .is_first = true};
-    buffer_string(out, "{\"queues\":[");
-    sm_queues(sm, now_ns, list_queue_entry, &l);
-    return list_end(&l, l.is_first ? "]}" : "]}]}", "The list is larger than 256 MiB.");
+    struct list l = list_begin(out, WIRE_LIST_BYTES_MAX);
+    buffer_string(out, "{\"queues\":");
+    list_queues(&l, sm, now_ns);
+    return list_end(&l, "}", "The list is larger than 256 MiB.");
+}
+
+void wire_json_queues(struct sm *sm, uint64_t now_ns, struct buffer *out)
+{
+    struct list l = list_begin(out, SIZE_MAX);
+    list_queues(&l, sm, now_ns);
 }
 
 static struct wire_reply query_status(struct sm *sm, const struct wire_status *status,

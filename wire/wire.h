@@ -134,11 +134,56 @@ void wire_json_resource(struct buffer *out, const struct sm_resource *r, enum wi
 
 // ---- the past, for the replay tool -------------------------------------------
 
+// Appends the parameters of a command as a JSON object, under the names they have in HTTP where a
+// client sent them and exactly as sent. All values are strings where nothing else is said.
+// downtime, request-ttl and ahead are durations of Go's; the longest one, of 292 years, stands for
+// all above it.
+//
+//   acquire         type, state, dest, owner; request_id and Idempotency-Key where it had them
+//   acquirebystate  state, dest, owner, names
+//   release         name, dest, owner
+//   update          name, owner, state; where it had a body userdata: an object of strings and null
+//   reset           type, state, dest, expire
+//   config          config: an object, see wire_json_config
+//   clean           name; leasedResources where there was one; names: an array
+//   clock           ahead
+//   started         version, host, downtime, request-ttl; salt: a number
+//   repaired        version, host; lost-first, lost-last: numbers, the last null when it is not
+//                   known; downtime, why
+//   expire, reap    nothing
+void wire_json_params(const struct command *c, struct buffer *out);
+
+// Appends the same for people, as `type=t state=free owner=ann`: nothing in it ends the line or
+// moves a terminal. A value that is empty or holds a blank, a quote or what is not printable is
+// quoted as Go's %q does. Of a config it tells how many types and names there are
+// (`types=3 names=17`), keys and values of userdata are all quoted
+// (`userdata={"a":"b","c":null}`), and what is not known is left out.
+void wire_text_params(const struct command *c, struct buffer *out);
+
+// Appends what was changed of one resource: {"resource":NAME,"from":SIDE,"to":SIDE}. A side is null
+// where the resource is not there, and then the other one has all of type, state, owner,
+// lastupdate, userdata and, where there is one, expiration-date. Else both have those that differ,
+// in this order: userdata whole, an expiration-date that is not there as null. Times are with
+// nanoseconds. `change` may be of two points of time that are far apart.
+void wire_json_change(const struct sm_change *change, struct buffer *out);
+
+// Appends an array of the changes.
+void wire_json_effects(const struct sm_change *changes, uint32_t count, struct buffer *out);
+
 // Appends a config as a JSON object in the form of the config file, or null when `config` is NULL.
 // Read as YAML it is the same config: it can be used as a config file. Two things stand against
 // that: more than CONFIG_BYTES_MAX (config/config.h), to which one with less can grow as aliases
 // are written out, and a need for a type that is longer than 1022 characters as it stands here,
 // which YAML takes for a key in another form only.
 void wire_json_config(const struct command_config *config, struct buffer *out);
+
+// Appends the queue entries that are live at `now_ns` as an array, as /v1/queues lists them, but of
+// any size.
+void wire_json_queues(struct sm *sm, uint64_t now_ns, struct buffer *out);
+
+// Appends the life cycles in force as an array of {type, state, min-count, max-count, lifespan},
+// sorted by type: counts are numbers, both 0 where the type is gone from the config and has
+// resources left; lifespan is a Go duration, or null.
+void wire_json_life_cycles(struct sm *sm, struct buffer *out);
 
 #endif
