@@ -122,14 +122,13 @@ static enum replay_match compare_rows(struct text stored, struct text made)
     return memcmp(stored.data, made.data, before) == 0 ? REPLAY_DIGEST : REPLAY_RESULT;
 }
 
-int recovery_step(struct sm *sm, struct command_decoder *decoder, struct buffer *scratch,
-                  const struct record *record, const struct journal_row *row,
-                  struct sm_result *ret_result, enum replay_match *ret_match,
-                  struct journal_problem *problem)
+int recovery_decode(const struct sm *sm, struct command_decoder *decoder,
+                    const struct record *record, struct command *ret_command,
+                    struct journal_problem *problem)
 {
     struct command c;
-    problem->seq = record->seq;
     if (record->semantics > SM_SEMANTICS) {
+        problem->seq = record->seq;
         snprintf(problem->text, sizeof(problem->text),
                  "record %" PRIu64 " was written under rules %u, this program knows %u: "
                  "use a newer boskosd",
@@ -138,19 +137,37 @@ int recovery_step(struct sm *sm, struct command_decoder *decoder, struct buffer 
     }
     if (record->seq != sm_seq(sm) + 1 || record->time_ns < sm_time_ns(sm) ||
         command_decode(decoder, record->kind, record->payload, &c) != 0) {
+        problem->seq = record->seq;
         snprintf(problem->text, sizeof(problem->text),
                  "data.mdb: record %" PRIu64 " is not a command that can follow", record->seq);
         return BOSKOS_E_CORRUPT;
     }
     c.seq = record->seq;
     c.time_ns = record->time_ns;
-    sm_apply(sm, &c, ret_result);
-    *ret_match = REPLAY_NO_ROW;
-    if (row->seq == 0) return 0;
+    *ret_command = c;
+    return 0;
+}
+
+enum replay_match recovery_apply(struct sm *sm, const struct command *c,
+                                 const struct journal_row *row, struct buffer *scratch,
+                                 struct sm_result *ret_result)
+{
+    sm_apply(sm, c, ret_result);
+    if (row->seq == 0) return REPLAY_NO_ROW;
     buffer_clear(scratch);
     sm_result_encode(ret_result, scratch);
-    *ret_match = compare_rows(row->bytes, buffer_as_text(scratch));
-    return 0;
+    return compare_rows(row->bytes, buffer_as_text(scratch));
+}
+
+int recovery_step(struct sm *sm, struct command_decoder *decoder, struct buffer *scratch,
+                  const struct record *record, const struct journal_row *row,
+                  struct sm_result *ret_result, enum replay_match *ret_match,
+                  struct journal_problem *problem)
+{
+    struct command c;
+    int err = recovery_decode(sm, decoder, record, &c, problem);
+    if (err == 0) *ret_match = recovery_apply(sm, &c, row, scratch, ret_result);
+    return err;
 }
 
 void recovery_explain(enum replay_match match, uint64_t seq, struct journal_problem *ret_problem)

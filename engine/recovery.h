@@ -31,8 +31,20 @@ enum replay_match {
     REPLAY_DIGEST, // the result is the same, the digest differs
 };
 
-// Decodes and applies one record and compares its row. The result is borrowed as sm_apply says.
-// BOSKOS_E_CORRUPT when the record cannot be decoded, BOSKOS_E_TOO_NEW for newer semantics.
+// The command of a record that follows the state. It is borrowed as command_decode says.
+// BOSKOS_E_CORRUPT when it cannot be decoded or cannot follow, BOSKOS_E_TOO_NEW for newer
+// semantics.
+int recovery_decode(const struct sm *sm, struct command_decoder *decoder,
+                    const struct record *record, struct command *ret_command,
+                    struct journal_problem *problem);
+
+// Applies it and compares its row with what comes out, whose bytes are in `scratch` afterwards
+// unless there was none. The result is borrowed as sm_apply says.
+enum replay_match recovery_apply(struct sm *sm, const struct command *c,
+                                 const struct journal_row *row, struct buffer *scratch,
+                                 struct sm_result *ret_result);
+
+// Both in one.
 int recovery_step(struct sm *sm, struct command_decoder *decoder, struct buffer *scratch,
                   const struct record *record, const struct journal_row *row,
                   struct sm_result *ret_result, enum replay_match *ret_match,

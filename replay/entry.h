@@ -1,0 +1,26 @@
+// replay/entry.h
+//
+// How one command of the log is printed: for people a line, for programs an object (the keys are
+// in docs/boskos-replay.1).
+#ifndef REPLAY_ENTRY_H
+#define REPLAY_ENTRY_H
+
+#include "replay/output.h"
+#include "replay/walk.h"
+
+// Whether a client sent it, and waited for a reply.
+bool entry_has_client(const struct command *c);
+
+// Adds the object: seq, time, kind, params, status, reply, effects.
+void entry_json(struct output *out, const struct walk_step *step, const struct sm_change *changes,
+                uint32_t changes_count);
+
+// Adds the line. `last` is the highest number there will be, for the column's width.
+void entry_line(struct output *out, const struct walk_step *step, uint32_t changes_count,
+                uint64_t last);
+
+// Adds what a command came to, in a few words: `200 project-01`, `404 nothing free`, `2 changed`.
+void entry_result(struct output *out, const struct command *c, const struct sm_result *result,
+                  uint32_t changes_count);
+
+#endif

@@ -1,0 +1,152 @@
+// boskos-replay: reads the command line, opens the past, runs one command, says how it ended.
+// Nothing else.
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "replay/replay.h"
+
+#include "base/banned.h"
+
+#define WHY_BYTES 1024u
+#define PATH_BYTES 4096u
+
+// What a memory fault says: there may be no memory to make it in then.
+static char fault_line[PATH_BYTES];
+
+static void end_for_fault(int number)
+{
+    (void)number;
+    ssize_t ignored = write(STDERR_FILENO, fault_line, strlen(fault_line));
+    (void)ignored;
+    _exit(4);
+}
+
+// LMDB reads data.mdb as memory: a file that was cut short or has wrong numbers in its pages shows
+// as a fault.
+static void watch_faults(const struct options *o)
+{
+    (void)snprintf(fault_line, sizeof(fault_line),
+                   "boskos-replay: %s%s is damaged or was cut short, or its disk fails\n",
+                   o->file != NULL ? o->file : o->data_dir,
+                   o->file != NULL ? "" : "/journal/data.mdb");
+    struct sigaction action = {.sa_handler = end_for_fault, .sa_flags = (int)SA_RESETHAND};
+    (void)sigaction(SIGBUS, &action, NULL);
+    (void)sigaction(SIGSEGV, &action, NULL);
+}
+
+static void end_for_damage(void *context, const char *why)
+{
+    struct replay *r = context;
+    progress_end(&r->progress);
+    (void)fprintf(stderr, "boskos-replay: %s\n", why);
+    _exit(4);
+}
+
+static void say_noticed(void *context, const char *what)
+{
+    struct replay *r = context;
+    progress_end(&r->progress);
+    (void)fprintf(stderr, "boskos-replay: %s\n", what);
+}
+
+static int exit_code_of(int err)
+{
+    switch ((enum boskos_error)err) {
+    case BOSKOS_OK: return 0;
+    case BOSKOS_E_TRIMMED: return 3;
+    case BOSKOS_E_CORRUPT:
+    case BOSKOS_E_TOO_NEW: return 4; // a damaged version number looks the same
+    case BOSKOS_E_NOMEM: return 5;
+    case BOSKOS_E_IO:
+    case BOSKOS_E_NOSPACE:
+    case BOSKOS_E_NOT_FOUND:
+    case BOSKOS_E_LOCKED:
+    case BOSKOS_E_READ_ONLY:
+    case BOSKOS_E_MALFORMED:
+    case BOSKOS_E_TOO_LARGE:
+    case BOSKOS_E_STOPPED:
+    case BOSKOS_E_IN_USE: break;
+    }
+    return 1;
+}
+
+// The points that are kept may have changed since the start.
+static void say_compacted(struct replay *r)
+{
+    char text[TIME_TEXT_BYTES];
+    struct source_span span = r->span;
+    struct journal_problem problem = {0};
+    if (source_look(r->source, &span, &problem) != 0) span = r->span;
+    (void)time_format_nano(span.oldest_time_ns, text);
+    (void)fprintf(stderr, "boskos-replay: %s; compacted: oldest is %" PRIu64 " at %s\n",
+                  r->problem.text, span.oldest, text);
+}
+
+static int run(struct replay *r)
+{
+    switch (r->options->command) {
+    case REPLAY_INFO: return replay_info(r);
+    case REPLAY_LOG: return replay_log(r);
+    case REPLAY_SHOW: return replay_show(r);
+    case REPLAY_WHO: return replay_who(r);
+    case REPLAY_HELD_BY: return replay_held_by(r);
+    case REPLAY_DIFF: return replay_diff(r);
+    case REPLAY_WHY: return replay_why(r);
+    case REPLAY_USAGE: return replay_usage(r);
+    case REPLAY_VERIFY: return replay_verify(r);
+    case REPLAY_BISECT: return replay_bisect(r);
+    case REPLAY_EXPORT: return replay_export(r);
+    case REPLAY_BACKUP: return replay_backup(r);
+    }
+    return BOSKOS_E_NOT_FOUND;
+}
+
+static int open_and_run(struct replay *r)
+{
+    struct source_options options = {.data_dir = r->options->data_dir,
+                                     .file = r->options->file,
+                                     .damaged = end_for_damage,
+                                     .noticed = say_noticed,
+                                     .context = r};
+    progress_init(&r->progress);
+    r->report = (struct walk_report){progress_said, &r->progress};
+    output_init(&r->out);
+    int err = source_open(&options, &r->source, &r->problem);
+    if (err == 0) err = source_look(r->source, &r->span, &r->problem);
+    if (err == 0) err = run(r);
+    progress_end(&r->progress);
+    if (output_close(&r->out) != 0 && err == 0)
+        err = replay_fail(r, BOSKOS_E_IO, "cannot write to stdout: %s", strerror(errno));
+    if (err == BOSKOS_E_TRIMMED)
+        say_compacted(r);
+    else if (err != 0)
+        (void)fprintf(stderr, "boskos-replay: %s\n", r->problem.text);
+    source_close(r->source);
+    return exit_code_of(err);
+}
+
+int main(int argc, char **argv)
+{
+    char why[WHY_BYTES];
+    struct options options;
+    struct replay replay = {.options = &options};
+    enum replay_command command;
+    switch (options_read(argc, argv, &options, why, sizeof(why))) {
+    case OPTIONS_RUN: break;
+    case OPTIONS_HELP:
+        if (options.arguments[0] != NULL && options_command_find(options.arguments[0], &command))
+            print_command_help(command);
+        else
+            print_help();
+        return 0;
+    case OPTIONS_VERSION: puts("boskos-replay " BOSKOSD_VERSION); return 0;
+    case OPTIONS_WRONG: (void)fprintf(stderr, "boskos-replay: %s\n", why); return 2;
+    }
+    watch_faults(&options);
+    return open_and_run(&replay);
+}

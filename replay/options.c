@@ -1,0 +1,348 @@
+#include "replay/options.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+#include "base/banned.h"
+
+// Below 32: each is a bit in the set of flags that a command takes.
+enum flag {
+    FLAG_AT = 2, // 1 is what getopt calls a word that is no flag
+    FLAG_BAD,
+    FLAG_BY,
+    FLAG_FOLLOW,
+    FLAG_FROM,
+    FLAG_GOOD,
+    FLAG_INVARIANT,
+    FLAG_KIND,
+    FLAG_OWNER,
+    FLAG_REDACT,
+    FLAG_REFUSED,
+    FLAG_REQUEST,
+    FLAG_RESOURCE,
+    FLAG_REVERSE,
+    FLAG_RUN,
+    FLAG_STATE,
+    FLAG_TO,
+    FLAG_TYPE,
+    FLAG_UNTIL,
+    FLAG_WITH_USERDATA,
+    FLAG_DATA_DIR = 256, // from here on they go with every command
+    FLAG_FILE,
+    FLAG_HELP,
+    FLAG_JSON,
+    FLAG_VERSION,
+};
+
+static const struct option flags[] = {
+    {"at", required_argument, NULL, FLAG_AT},
+    {"bad", required_argument, NULL, FLAG_BAD},
+    {"by", required_argument, NULL, FLAG_BY},
+    {"data-dir", required_argument, NULL, FLAG_DATA_DIR},
+    {"file", required_argument, NULL, FLAG_FILE},
+    {"follow", no_argument, NULL, FLAG_FOLLOW},
+    {"from", required_argument, NULL, FLAG_FROM},
+    {"good", required_argument, NULL, FLAG_GOOD},
+    {"h", no_argument, NULL, FLAG_HELP},
+    {"help", no_argument, NULL, FLAG_HELP},
+    {"invariant", required_argument, NULL, FLAG_INVARIANT},
+    {"json", no_argument, NULL, FLAG_JSON},
+    {"kind", required_argument, NULL, FLAG_KIND},
+    {"owner", required_argument, NULL, FLAG_OWNER},
+    {"redact", no_argument, NULL, FLAG_REDACT},
+    {"refused", no_argument, NULL, FLAG_REFUSED},
+    {"request", required_argument, NULL, FLAG_REQUEST},
+    {"resource", required_argument, NULL, FLAG_RESOURCE},
+    {"reverse", no_argument, NULL, FLAG_REVERSE},
+    {"run", required_argument, NULL, FLAG_RUN},
+    {"state", required_argument, NULL, FLAG_STATE},
+    {"to", required_argument, NULL, FLAG_TO},
+    {"type", required_argument, NULL, FLAG_TYPE},
+    {"until", required_argument, NULL, FLAG_UNTIL},
+    {"version", no_argument, NULL, FLAG_VERSION},
+    {"with-userdata", no_argument, NULL, FLAG_WITH_USERDATA},
+    {NULL, 0, NULL, 0},
+};
+
+#define BIT(flag) (1u << (flag))
+
+static const struct {
+    const char *name;
+    uint32_t arguments_least, arguments_most;
+    uint32_t flags;
+} commands[REPLAY_COMMANDS] = {
+    [REPLAY_INFO] = {"info", 0, 0, 0},
+    [REPLAY_LOG] = {"log", 0, 0,
+                    BIT(FLAG_FROM) | BIT(FLAG_TO) | BIT(FLAG_UNTIL) | BIT(FLAG_RESOURCE) |
+                        BIT(FLAG_OWNER) | BIT(FLAG_TYPE) | BIT(FLAG_KIND) | BIT(FLAG_REQUEST) |
+                        BIT(FLAG_REFUSED) | BIT(FLAG_REVERSE) | BIT(FLAG_FOLLOW)},
+    [REPLAY_SHOW] = {"show", 0, 0,
+                     BIT(FLAG_AT) | BIT(FLAG_TYPE) | BIT(FLAG_STATE) | BIT(FLAG_OWNER)},
+    [REPLAY_WHO] = {"who", 1, 1, BIT(FLAG_AT)},
+    [REPLAY_HELD_BY] = {"held-by", 1, 1, BIT(FLAG_AT)},
+    [REPLAY_DIFF] = {"diff", 2, 2, BIT(FLAG_RESOURCE) | BIT(FLAG_OWNER) | BIT(FLAG_TYPE)},
+    [REPLAY_WHY] = {"why", 0, 1, BIT(FLAG_REQUEST)},
+    [REPLAY_USAGE] = {"usage", 0, 0,
+                      BIT(FLAG_FROM) | BIT(FLAG_TO) | BIT(FLAG_UNTIL) | BIT(FLAG_BY)},
+    [REPLAY_VERIFY] = {"verify", 0, 0, BIT(FLAG_FROM)},
+    [REPLAY_BISECT] = {"bisect", 0, 0,
+                       BIT(FLAG_GOOD) | BIT(FLAG_BAD) | BIT(FLAG_RUN) | BIT(FLAG_INVARIANT)},
+    [REPLAY_EXPORT] = {"export", 0, 0,
+                       BIT(FLAG_TO) | BIT(FLAG_FROM) | BIT(FLAG_UNTIL) | BIT(FLAG_REDACT) |
+                           BIT(FLAG_WITH_USERDATA)},
+    [REPLAY_BACKUP] = {"backup", 0, 0, BIT(FLAG_TO)},
+};
+
+struct reader {
+    struct options *options;
+    bool has_command;
+    uint32_t given; // bits of the flags above
+    char *why;
+    size_t why_size;
+};
+
+static bool wrong(struct reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static bool wrong(struct reader *r, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(r->why, r->why_size, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+bool options_command_find(const char *name, enum replay_command *ret_command)
+{
+    for (uint32_t i = 0; i < REPLAY_COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) != 0) continue;
+        *ret_command = (enum replay_command)i;
+        return true;
+    }
+    return false;
+}
+
+const char *options_command_name(enum replay_command command)
+{
+    return commands[command].name;
+}
+
+static bool read_point(struct reader *r, const char *name, const char *value, struct point *point)
+{
+    if (point_parse(value, point)) return true;
+    return wrong(r,
+                 "--%s: \"%s\" is no point in time; give the number of a command, a time as "
+                 "2026-03-01T14:02:00Z, or a span before the end as -10m",
+                 name, value);
+}
+
+// The end of a stretch, or where to write to: of export both are called --to, and what can be a
+// point is one.
+static bool read_to(struct reader *r, const char *value)
+{
+    struct options *o = r->options;
+    bool is_path = o->command == REPLAY_EXPORT || o->command == REPLAY_BACKUP;
+    if (r->has_command && is_path) {
+        if (o->command == REPLAY_EXPORT && point_parse(value, &o->to)) return true;
+        o->to_path = value;
+        return true;
+    }
+    return read_point(r, "to", value, &o->to);
+}
+
+static bool read_flag(struct reader *r, enum flag flag, const char *name, const char *value)
+{
+    struct options *o = r->options;
+    if (flag < FLAG_DATA_DIR) r->given |= BIT(flag);
+    switch (flag) {
+    case FLAG_AT: return read_point(r, name, value, &o->at);
+    case FLAG_BAD: return read_point(r, name, value, &o->bad);
+    case FLAG_BY: o->by = value; return true;
+    case FLAG_DATA_DIR: o->data_dir = value; return true;
+    case FLAG_FILE: o->file = value; return true;
+    case FLAG_FOLLOW: o->follow = true; return true;
+    case FLAG_FROM: return read_point(r, name, value, &o->from);
+    case FLAG_GOOD: return read_point(r, name, value, &o->good);
+    case FLAG_INVARIANT: o->invariant = value; return true;
+    case FLAG_JSON: o->json = true; return true;
+    case FLAG_KIND: o->kind = value; return true;
+    case FLAG_OWNER: o->owner = value; return true;
+    case FLAG_REDACT: o->redact = true; return true;
+    case FLAG_REFUSED: o->refused = true; return true;
+    case FLAG_REQUEST: o->request = value; return true;
+    case FLAG_RESOURCE: o->resource = value; return true;
+    case FLAG_REVERSE: o->reverse = true; return true;
+    case FLAG_RUN: o->run = value; return true;
+    case FLAG_STATE: o->state = value; return true;
+    case FLAG_TO: return read_to(r, value);
+    case FLAG_TYPE: o->type = value; return true;
+    case FLAG_UNTIL: return read_point(r, name, value, &o->to);
+    case FLAG_WITH_USERDATA: o->with_userdata = true; return true;
+    case FLAG_HELP:
+    case FLAG_VERSION: return true; // seen to by the caller
+    }
+    return true;
+}
+
+static bool read_word(struct reader *r, const char *word)
+{
+    struct options *o = r->options;
+    if (!r->has_command) {
+        r->has_command = options_command_find(word, &o->command);
+        return r->has_command || wrong(r, "\"%s\" is no command; see boskos-replay --help", word);
+    }
+    if (o->arguments_count >= commands[o->command].arguments_most)
+        return wrong(r, "\"%s\": %s takes no further argument", word, commands[o->command].name);
+    o->arguments[o->arguments_count++] = word;
+    return true;
+}
+
+// getopt takes the start of a name for the whole; Go's flags, which these are like, do not.
+static bool is_whole(const char *text, const struct option *flag)
+{
+    size_t size = strlen(flag->name);
+    text += text[1] == '-' ? 2 : 1;
+    return strncmp(text, flag->name, size) == 0 && (text[size] == '\0' || text[size] == '=');
+}
+
+static bool check_flags(struct reader *r)
+{
+    for (const struct option *f = flags; f->name != NULL; f++) {
+        if (f->val >= FLAG_DATA_DIR || (r->given & BIT(f->val)) == 0) continue;
+        if ((commands[r->options->command].flags & BIT(f->val)) != 0) continue;
+        return wrong(r, "--%s: %s has no such option; see boskos-replay %s --help", f->name,
+                     commands[r->options->command].name, commands[r->options->command].name);
+    }
+    return true;
+}
+
+static bool check_kind(struct reader *r)
+{
+    const char *kind = r->options->kind;
+    for (uint32_t i = 1; i < COMMAND_KINDS && kind != NULL; i++) {
+        if (strcmp(command_kind_name(i), kind) == 0) return true;
+    }
+    return kind == NULL ||
+           wrong(r,
+                 "--kind: \"%s\" is none of acquire acquirebystate release update reset config "
+                 "expire reap clean clock started repaired",
+                 kind);
+}
+
+static bool check_why(struct reader *r)
+{
+    const struct options *o = r->options;
+    struct point p;
+    if ((o->arguments_count == 1) == (o->request != NULL))
+        return wrong(r, "why: give the number of a command, or --request ID");
+    if (o->arguments_count == 0 || (point_parse(o->arguments[0], &p) && p.kind == POINT_SEQ))
+        return true;
+    return wrong(r, "why: \"%s\" is no number of a command", o->arguments[0]);
+}
+
+static bool check_bisect(struct reader *r)
+{
+    const struct options *o = r->options;
+    if (o->good.kind == POINT_NONE || o->bad.kind == POINT_NONE)
+        return wrong(r, "bisect: give --good POINT and --bad POINT");
+    if ((o->run == NULL) == (o->invariant == NULL))
+        return wrong(r, "bisect: give --run COMMAND or --invariant NAME");
+    return true;
+}
+
+static bool check_command(struct reader *r)
+{
+    const struct options *o = r->options;
+    struct point p;
+    switch (o->command) {
+    case REPLAY_LOG:
+        if (o->reverse && o->follow) return wrong(r, "log: --reverse and --follow: give one");
+        if (o->follow && o->to.kind != POINT_NONE)
+            return wrong(r, "log: --follow and --to: give one");
+        return check_kind(r);
+    case REPLAY_DIFF:
+        for (uint32_t i = 0; i < o->arguments_count; i++) {
+            if (!read_point(r, "diff", o->arguments[i], &p)) return false;
+        }
+        return true;
+    case REPLAY_WHY: return check_why(r);
+    case REPLAY_USAGE:
+        if (o->by == NULL || strcmp(o->by, "owner") == 0 || strcmp(o->by, "type") == 0 ||
+            strcmp(o->by, "resource") == 0) {
+            return true;
+        }
+        return wrong(r, "--by: \"%s\" is none of owner type resource", o->by);
+    case REPLAY_BISECT: return check_bisect(r);
+    case REPLAY_EXPORT:
+    case REPLAY_BACKUP:
+        return o->to_path != NULL || wrong(r, "%s: give --to %s", commands[o->command].name,
+                                           o->command == REPLAY_EXPORT ? "FILE" : "DIR");
+    case REPLAY_INFO:
+    case REPLAY_SHOW:
+    case REPLAY_WHO:
+    case REPLAY_HELD_BY:
+    case REPLAY_VERIFY: return true;
+    }
+    ASSERT(false && "a command that exists");
+    return true;
+}
+
+static bool check(struct reader *r)
+{
+    const struct options *o = r->options;
+    if (!r->has_command) return wrong(r, "which command? see boskos-replay --help");
+    if (o->arguments_count < commands[o->command].arguments_least)
+        return wrong(r, "%s: an argument is missing; see boskos-replay %s --help",
+                     commands[o->command].name, commands[o->command].name);
+    if (o->file != NULL && o->command == REPLAY_BACKUP)
+        return wrong(r, "backup: it is of a data folder, not of a --file");
+    return check_flags(r) && check_command(r);
+}
+
+// What begins with a dash and a digit is a point in time.
+static bool is_span(const char *text)
+{
+    return text[0] == '-' && text[1] >= '0' && text[1] <= '9';
+}
+
+enum options_next options_read(int argc, char **argv, struct options *ret_options, char *why,
+                               size_t why_size)
+{
+    struct options options = {.data_dir = "/var/lib/boskosd"};
+    struct reader r = {.options = &options, .why = why, .why_size = why_size};
+    enum options_next next = OPTIONS_RUN;
+    int flag;
+    int index = 0;
+    int at = optind; // of the flag itself: a value may follow it in an argument of its own
+    opterr = 0;
+    while ((flag = getopt_long_only(argc, argv, "-:", flags, &index)) != -1) {
+        const char *text = argv[at];
+        at = optind;
+        bool is_word = flag == 1 || (flag == '?' && is_span(text));
+        if (flag == ':') {
+            (void)wrong(&r, "%s: a value is missing", text);
+            return OPTIONS_WRONG;
+        }
+        if (!is_word && (flag == '?' || !is_whole(text, &flags[index]))) {
+            (void)wrong(&r, "%s: there is no such option; see boskos-replay --help", text);
+            return OPTIONS_WRONG;
+        }
+        if (flag == FLAG_VERSION) return OPTIONS_VERSION;
+        if (flag == FLAG_HELP) next = OPTIONS_HELP;
+        bool is_good = is_word ? read_word(&r, flag == 1 ? optarg : text)
+                               : read_flag(&r, (enum flag)flag, flags[index].name, optarg);
+        if (!is_good) return OPTIONS_WRONG;
+    }
+    for (; optind < argc; optind++) { // behind --
+        if (!read_word(&r, argv[optind])) return OPTIONS_WRONG;
+    }
+    if (next == OPTIONS_RUN && !check(&r)) return OPTIONS_WRONG;
+    if (next == OPTIONS_HELP)
+        options.arguments[0] = r.has_command ? commands[options.command].name : NULL;
+    *ret_options = options;
+    return next;
+}

@@ -1,0 +1,67 @@
+// replay/output.h
+//
+// What is printed, for programs (JSON) or for people: columns, colours on a terminal only, and on
+// stderr how far a long piece of work is. Whether all could be written is known at output_close.
+#ifndef REPLAY_OUTPUT_H
+#define REPLAY_OUTPUT_H
+
+#include <stdio.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+
+enum colour { COLOUR_NONE, COLOUR_BOLD, COLOUR_DIM, COLOUR_RED, COLOUR_GREEN, COLOUR_YELLOW };
+
+struct output {
+    FILE *file;
+    bool is_coloured;
+    struct buffer line; // what is gathered: output_flush, output_line
+};
+
+// stdout. Colours when it is a terminal and NO_COLOR is not set.
+void output_init(struct output *o);
+
+// Writes out what is gathered. What cannot be written is said by output_close.
+void output_flush(struct output *o);
+
+// Flushes when much has gathered: for answers of any size.
+void output_drain(struct output *o);
+
+// 0 or BOSKOS_E_IO: then errno says why.
+int output_close(struct output *o);
+
+// All of these add to o->line.
+void output_string(struct output *o, const char *text);
+void output_format(struct output *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void output_colour(struct output *o, enum colour c); // COLOUR_NONE ends one
+void output_time(struct output *o, uint64_t time_ns);
+
+// A name, a state, an owner: as it is, or quoted as Go's %q does when it is empty or has what would
+// break a line or a terminal.
+void output_word(struct output *o, struct text word);
+
+// How many columns output_word takes.
+uint32_t output_width(struct text word);
+
+// A word and the blanks that make it a column of `width`, and two more.
+void output_cell(struct output *o, struct text word, uint32_t width);
+
+// ---- progress ---------------------------------------------------------------
+
+// A line on stderr about work that takes more than a second, when that is a terminal.
+struct progress {
+    struct clock clock;
+    bool is_wanted;
+    bool is_shown;
+    uint64_t started_ns, said_ns; // monotonic
+    const char *what;             // "commands"
+};
+
+void progress_init(struct progress *p);
+void progress_begin(struct progress *p, const char *what);
+// `total` 0: not known.
+void progress_said(void *progress, uint64_t done, uint64_t total);
+// Takes the line away; before anything else is printed.
+void progress_end(struct progress *p);
+
+#endif

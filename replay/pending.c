@@ -1,0 +1,41 @@
+#include "replay/replay.h"
+
+int replay_who(struct replay *r)
+{
+    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
+}
+
+int replay_held_by(struct replay *r)
+{
+    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
+}
+
+int replay_diff(struct replay *r)
+{
+    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
+}
+
+int replay_why(struct replay *r)
+{
+    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
+}
+
+int replay_usage(struct replay *r)
+{
+    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
+}
+
+int replay_bisect(struct replay *r)
+{
+    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
+}
+
+int replay_export(struct replay *r)
+{
+    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
+}
+
+int replay_backup(struct replay *r)
+{
+    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
+}

@@ -1,0 +1,39 @@
+#include "replay/replay.h"
+
+#include <stdarg.h>
+
+#include "base/banned.h"
+
+int replay_fail(struct replay *r, int err, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(r->problem.text, sizeof(r->problem.text), format, arguments);
+    va_end(arguments);
+    return err;
+}
+
+int replay_stretch(struct replay *r, uint64_t *ret_from, uint64_t *ret_to)
+{
+    uint64_t from = 0, to = 0;
+    int err = point_find_first(r->source, &r->span, &r->options->from, r->span.oldest + 1, &from,
+                               &r->problem);
+    if (err == 0)
+        err = point_find(r->source, &r->span, &r->options->to, r->span.last, &to, &r->problem);
+    if (err != 0) return err;
+    if (from > to + 1)
+        return replay_fail(r, BOSKOS_E_NOT_FOUND, "--from %s is after --to %s",
+                           r->options->from.text != NULL ? r->options->from.text : "the oldest",
+                           r->options->to.text != NULL ? r->options->to.text : "the end");
+    *ret_from = from;
+    *ret_to = to;
+    return 0;
+}
+
+int replay_walk(struct replay *r, uint64_t at, struct walk **ret_walk)
+{
+    progress_begin(&r->progress, "commands");
+    int err = walk_open(r->source, at, &r->report, ret_walk, &r->problem);
+    progress_end(&r->progress);
+    return err;
+}

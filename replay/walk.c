@@ -1,0 +1,114 @@
+#include "replay/walk.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+#include "base/banned.h"
+
+#define REPORT_EVERY 4096u // commands
+
+struct walk {
+    struct source *source;
+    struct sm *sm;
+    struct hash128 chain; // of the record the state is at
+    struct source_cursor *cursor;
+    struct command_decoder *decoder;
+    struct buffer made; // the bytes of a row
+    bool is_peeked;
+    struct walk_step step;
+};
+
+int walk_open(struct source *s, uint64_t at, const struct walk_report *report,
+              struct walk **ret_walk, struct journal_problem *problem)
+{
+    struct walk *w = must_calloc(1, sizeof(*w));
+    w->source = s;
+    buffer_init(&w->made);
+    w->decoder = command_decoder_new();
+    int err = source_load(s, at, &w->sm, &w->chain, problem);
+    if (err == 0) err = source_cursor_open(s, sm_seq(w->sm) + 1, &w->chain, &w->cursor, problem);
+    if (err == 0) err = walk_to(w, at, report, problem);
+    if (err != 0) {
+        walk_close(w);
+        return err;
+    }
+    *ret_walk = w;
+    return 0;
+}
+
+void walk_close(struct walk *w)
+{
+    if (w == NULL) return;
+    source_cursor_close(w->cursor);
+    command_decoder_free(w->decoder);
+    buffer_release(&w->made);
+    sm_free(w->sm);
+    free(w);
+}
+
+struct sm *walk_state(struct walk *w)
+{
+    return w->sm;
+}
+
+void walk_trace(struct walk *w)
+{
+    sm_trace(w->sm);
+}
+
+int walk_peek(struct walk *w, const struct walk_step **ret_step, struct journal_problem *problem)
+{
+    struct walk_step *step = &w->step;
+    int err = 0;
+    if (!w->is_peeked) {
+        err = source_cursor_next(w->cursor, &step->record, &step->row, problem);
+        if (err == 0)
+            err = recovery_decode(w->sm, w->decoder, &step->record, &step->command, problem);
+        w->is_peeked = err == 0;
+    }
+    if (err == 0) *ret_step = step;
+    return err;
+}
+
+int walk_next(struct walk *w, const struct walk_step **ret_step, struct journal_problem *problem)
+{
+    const struct walk_step *peeked = NULL;
+    int err = walk_peek(w, &peeked, problem);
+    if (err != 0) return err;
+    struct walk_step *step = &w->step;
+    w->is_peeked = false;
+    step->match = recovery_apply(w->sm, &step->command, &step->row, &w->made, &step->result);
+    w->chain = step->record.chain;
+    *ret_step = step;
+    if (step->match != REPLAY_RESULT && step->match != REPLAY_DIGEST) return 0;
+    recovery_explain(step->match, step->record.seq, problem);
+    return BOSKOS_E_CORRUPT;
+}
+
+int walk_to(struct walk *w, uint64_t seq, const struct walk_report *report,
+            struct journal_problem *problem)
+{
+    uint64_t begun = sm_seq(w->sm);
+    const struct walk_step *step = NULL;
+    while (sm_seq(w->sm) < seq) {
+        int err = walk_next(w, &step, problem);
+        if (err == BOSKOS_E_NOT_FOUND) problem->seq = seq;
+        if (err != 0) return err;
+        uint64_t done = sm_seq(w->sm) - begun;
+        if (report != NULL && done % REPORT_EVERY == 0)
+            report->done(report->context, done, seq - begun);
+    }
+    return 0;
+}
+
+void walk_changes(struct walk *w, const struct sm_change **ret_changes, uint32_t *ret_count)
+{
+    sm_changes(w->sm, ret_changes, ret_count);
+}
+
+struct text walk_row_made(struct walk *w)
+{
+    if (w->made.size == 0) sm_result_encode(&w->step.result, &w->made);
+    return buffer_as_text(&w->made);
+}
