@@ -298,17 +298,17 @@ static int cursor_seek(struct slice_cursor *c, uint64_t from, struct journal_pro
 {
     const struct slice *s = c->s;
     uint64_t number = from - s->about.base_seq - 1;
+    uint64_t at = s->records_at;
     c->next = from;
     c->at = c->dropped = s->records_end;
     c->chain = s->last_chain;
     if (from > s->about.last_seq) return 0;
 
-    uint64_t at;
     c->next = from - number % SLICE_INDEX_EVERY;
-    index_read(s, number / SLICE_INDEX_EVERY, &at, &c->chain);
+    c->chain = s->about.base_chain; // with which the index must agree at the first record
+    if (number >= SLICE_INDEX_EVERY) index_read(s, number / SLICE_INDEX_EVERY, &at, &c->chain);
     if (at < s->records_at || at > s->records_end) return damaged(c, "place", problem);
-    c->at = at;
-    c->dropped = c->at;
+    c->at = c->dropped = at;
     while (c->next < from) {
         struct record r;
         struct journal_row row;
