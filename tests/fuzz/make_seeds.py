@@ -76,6 +76,29 @@ def logs(commands):
     yield b"".join(records[:3] + [b"\2\4" + block(head % 4 + bytes(9000))])
 
 
+def slices(commands, state):
+    """Exported files; the fuzzer puts the checksums in, and of the third way the ends."""
+    def record(kind, payload, row):
+        value = b"\0\1\0\1\0%c\0\0" % kind + bytes(24) + payload
+        row = row + bytes(8) if row else b""
+        return len(value).to_bytes(8, "big") + len(row).to_bytes(8, "big") + bytes(8) + value + row
+
+    def file(way, base, snapshot, records):
+        header = b"BOSKOSEX\0\1" + bytes(13) + b"\2" + base.to_bytes(8, "big") + bytes(40) + b"0.2.0".ljust(64, b"\0")
+        index = bytes(24) if records else b""
+        return b"%c" % way + header + bytes(16) + snapshot + b"".join(records) + index + \
+            len(snapshot).to_bytes(8, "big") + bytes(96)
+
+    records = [record(*c) for c in commands]
+    for way in range(3):
+        yield file(way, 7, state, records)
+    yield file(2, 0, b"", records)
+    yield file(2, 0, b"", [])
+    yield file(2, 9, b"abc", [])
+    yield file(2, 9, b"abc", [record(kind, payload, b"") for kind, payload, _ in commands[:3]])
+    yield file(2, 9, b"abc", [record(1, bytes(3000), b"abc")])
+
+
 def raw_requests():
     everything = []
     for method, target, body in requests():
@@ -104,6 +127,7 @@ def main():
                    [b"".join(b"%c\x1f" % k + block(p) for k, p, _ in commands)],
         "log": list(logs(commands)),
         "snapshot": list(snapshots(*golden("v1"))) + list(snapshots(commands, state)),
+        "slice": list(slices(commands, state)),
         "row": [bytes(row) for _, _, row in commands] + [bytes(p) for _, p, _ in commands] + [state],
         "http": list(raw_requests()),
     }
