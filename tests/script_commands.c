@@ -9,6 +9,8 @@
 
 #include "base/banned.h"
 
+#define SCRIPT_VALUE_BYTES_MAX (UINT64_C(16) << 20)
+
 bool script_complain(const struct script_commands *s, const char *what, struct text of)
 {
     fprintf(stderr, "%s:%" PRIu32 ": %s: %.*s\n", s->path, s->line, what, TEXT_ARG(of));
@@ -264,30 +266,55 @@ enum script_line script_commands_next(struct script_commands *s)
 
 // ---- commands ---------------------------------------------------------------
 
+// A value as it is written, or of `*N` so many letters.
+static bool read_value(struct script_commands *s, struct text written, struct text *ret_value)
+{
+    struct text digits;
+    uint64_t size = 0;
+    if (!script_starts_with(written, "*", &digits)) {
+        *ret_value = written;
+        return true;
+    }
+    if (!read_number(s, digits, &size)) return false;
+    if (size > SCRIPT_VALUE_BYTES_MAX || s->joined.size > 0)
+        return script_complain(s, "one long value a line, and of 16 MiB at most", written);
+    memset(buffer_reserve(&s->joined, size), 'x', size);
+    s->joined.size = size;
+    *ret_value = buffer_as_text(&s->joined);
+    return true;
+}
+
+// KEY=VALUE or KEY!
+static bool read_pair(struct script_commands *s, struct text w, struct userdata_pair *ret_pair)
+{
+    uint32_t size = 0;
+    while (size < w.size && w.data[size] != '=' && w.data[size] != '!')
+        size++;
+    if (size == w.size) return script_complain(s, "neither KEY=VALUE nor KEY!", w);
+    *ret_pair = (struct userdata_pair){text_of(w.data, size), TEXT_NONE};
+    if (w.data[size] == '!') return true;
+    return read_value(s, text_of(w.data + size + 1, w.size - size - 1), &ret_pair->value);
+}
+
 static bool make_update(struct script_commands *s)
 {
+    uint32_t count = 0;
+    buffer_clear(&s->joined);
+    for (uint32_t i = 5; i < s->count && count < SCRIPT_PAIRS_MAX; i++) {
+        if (text_equal(s->words[i], TEXT("{}"))) continue; // a body without keys
+        struct userdata_pair *pair = &s->pairs[count];
+        if (!read_pair(s, s->words[i], pair)) return false;
+        if (count > 0 && text_compare(pair[-1].key, pair->key) >= 0)
+            return script_complain(s, "keys must be sorted", s->words[i]);
+        count++;
+    }
     s->command = (struct command){.kind = COMMAND_UPDATE,
                                   .as.update = {.name = script_name(s, script_word(s, 2)),
                                                 .owner = script_word(s, 3),
                                                 .state = script_word(s, 4),
                                                 .has_body = s->count > 5,
-                                                .pairs = s->pairs}};
-    uint32_t count = 0;
-    for (uint32_t i = 5; i < s->count && count < SCRIPT_PAIRS_MAX; i++) {
-        struct text w = s->words[i];
-        uint32_t size = 0;
-        if (text_equal(w, TEXT("{}"))) continue; // a body without keys
-        while (size < w.size && w.data[size] != '=' && w.data[size] != '!')
-            size++;
-        if (size == w.size) return script_complain(s, "neither KEY=VALUE nor KEY!", w);
-        struct userdata_pair *pair = &s->pairs[count++];
-        pair->key = text_of(w.data, size);
-        pair->value =
-            w.data[size] == '!' ? TEXT_NONE : text_of(w.data + size + 1, w.size - size - 1);
-        if (count > 1 && text_compare(pair[-1].key, pair->key) >= 0)
-            return script_complain(s, "keys must be sorted", w);
-    }
-    s->command.as.update.pairs_count = count;
+                                                .pairs = s->pairs,
+                                                .pairs_count = count}};
     return true;
 }
 

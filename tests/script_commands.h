@@ -27,7 +27,8 @@
 //   TIME repaired DOWNTIME [lost=FIRST[-LAST]] [why=TEXT] [version=V] [host=H]
 // clang-format on
 //
-// TIME is a duration since the script's start. The Nth name the server made is written made-N.
+// TIME is a duration since the script's start. A VALUE `*N` is N letters long. The Nth name the
+// server made is written made-N.
 //
 // Not thread-safe: a struct script_commands belongs to one thread.
 #ifndef TESTS_SCRIPT_COMMANDS_H

@@ -6,6 +6,7 @@
 //   snapshot         of the state here
 //   trim             the log is trimmed at the newest snapshot, older ones are removed
 //   rows-missing     the last command's result row is not written, as after a kill
+//   TIME repeat N VERB ...   the command N times, in which `#` is 1, 2 and so on
 //
 // A line with `=>` must come out as it says.
 #include <inttypes.h>
@@ -21,11 +22,12 @@
 
 #define START_NS (UINT64_C(1772355600) * NS_PER_S) // 2026-03-01T09:00:00Z
 #define BATCH 8u
+#define REPEATS_MAX UINT64_C(1000000)
 
 struct maker {
     struct folder_writer writer;
     struct script_commands script;
-    struct buffer got;
+    struct buffer got, words;
     bool rows_missing;
 };
 
@@ -63,6 +65,42 @@ static bool set_semantics(struct maker *m)
     return true;
 }
 
+// A word of a repeated command, with the number in place of `#`, behind the others in m->words.
+static size_t add_numbered(struct maker *m, struct text w, uint64_t number)
+{
+    size_t before = m->words.size;
+    for (uint32_t i = 0; i < w.size; i++) {
+        if (w.data[i] == '#')
+            buffer_format(&m->words, "%" PRIu64, number);
+        else
+            buffer_char(&m->words, w.data[i]);
+    }
+    return m->words.size - before;
+}
+
+// Plays `TIME repeat N VERB ...`, of which `line` are the words, as one `TIME VERB ...` after the
+// other.
+static bool repeat(struct maker *m, const struct text *line, uint32_t count)
+{
+    struct script_commands *s = &m->script;
+    char digits[24], *end = NULL;
+    (void)snprintf(digits, sizeof(digits), "%.*s", TEXT_ARG(line[2]));
+    uint64_t times = strtoull(digits, &end, 10);
+    if (end == digits || *end != '\0' || times > REPEATS_MAX)
+        return script_complain(s, "no number of repeats", line[2]);
+    s->count = count - 2;
+    for (uint64_t number = 1; number <= times; number++) {
+        size_t sizes[SCRIPT_WORDS_MAX], at = 0;
+        buffer_clear(&m->words);
+        for (uint32_t i = 0; i < s->count; i++)
+            sizes[i] = add_numbered(m, line[i == 0 ? 0 : i + 2], number);
+        for (uint32_t i = 0; i < s->count; at += sizes[i++])
+            s->words[i] = text_of(m->words.data + at, sizes[i]);
+        if (!script_commands_make(s) || !add_command(m)) return false;
+    }
+    return true;
+}
+
 static bool play_words(struct maker *m)
 {
     struct text verb = script_word(&m->script, 0);
@@ -72,6 +110,11 @@ static bool play_words(struct maker *m)
     if (text_equal(verb, TEXT("rows-missing"))) {
         m->rows_missing = true;
         return true;
+    }
+    if (m->script.count > 3 && text_equal(m->script.words[1], TEXT("repeat"))) {
+        struct text line[SCRIPT_WORDS_MAX];
+        memcpy(line, m->script.words, sizeof(line));
+        return repeat(m, line, m->script.count);
     }
     return script_commands_make(&m->script) && add_command(m);
 }
@@ -113,6 +156,7 @@ int main(int argc, char **argv)
     }
     folder_writer_close(&m->writer);
     buffer_release(&m->got);
+    buffer_release(&m->words);
     free(m);
     return is_made ? 0 : 1;
 }
