@@ -27,7 +27,8 @@ struct history {
     struct folder_writer writer;
     struct maker maker;
     struct model *model;
-    struct buffer dump;
+    struct command_decoder *decoder;
+    struct buffer payload, dump;
 };
 
 static void choose_points(struct history *h)
@@ -67,10 +68,17 @@ static bool write_point(struct history *h, uint64_t seq)
 
 static bool step(struct history *h)
 {
-    struct command c;
+    struct command made, c;
     struct sm_result result;
     struct model_reply reply;
-    maker_next(&h->maker, &c);
+    maker_next(&h->maker, &made);
+    // Its texts may be the model's own, which applying it changes.
+    buffer_clear(&h->payload);
+    command_encode(&made, &h->payload);
+    int err = command_decode(h->decoder, made.kind, buffer_as_text(&h->payload), &c);
+    ASSERT(err == 0);
+    c.seq = made.seq;
+    c.time_ns = made.time_ns;
     if (!folder_add(&h->writer, &c, &result)) return false;
     model_apply(h->model, &c, &reply);
     model_reply_release(&reply);
@@ -138,11 +146,14 @@ int main(int argc, char **argv)
         return 2;
     }
     h->model = model_new();
+    h->decoder = command_decoder_new();
     maker_init(&h->maker, h->seed, h->model);
     bool is_made = make(h);
     folder_writer_close(&h->writer);
     maker_release(&h->maker);
     model_free(h->model);
+    command_decoder_free(h->decoder);
+    buffer_release(&h->payload);
     buffer_release(&h->dump);
     free(h->is_point);
     free(h);
