@@ -6,6 +6,7 @@
 //   snapshot         of the state here
 //   trim             the log is trimmed at the newest snapshot, older ones are removed
 //   rows-missing     the last command's result row is not written, as after a kill
+//   spoil-snapshot   at the end a bit of the newest snapshot is flipped
 //   TIME repeat N VERB ...   the command N times, in which `#` is 1, 2 and so on
 //
 // A line with `=>` must come out as it says.
@@ -22,13 +23,16 @@
 
 #define START_NS (UINT64_C(1772355600) * NS_PER_S) // 2026-03-01T09:00:00Z
 #define BATCH 8u
+#define PATH_BYTES 4096
+#define SPOILED_BYTE 100 // of a snapshot: behind its head
 #define REPEATS_MAX UINT64_C(1000000)
 
 struct maker {
     struct folder_writer writer;
     struct script_commands script;
     struct buffer got, words;
-    bool rows_missing;
+    bool rows_missing, spoils_snapshot;
+    uint64_t snapshot_seq; // the newest
 };
 
 // What a record of the version may hold.
@@ -105,10 +109,17 @@ static bool play_words(struct maker *m)
 {
     struct text verb = script_word(&m->script, 0);
     if (text_equal(verb, TEXT("semantics"))) return set_semantics(m);
-    if (text_equal(verb, TEXT("snapshot"))) return folder_snapshot(&m->writer);
+    if (text_equal(verb, TEXT("snapshot"))) {
+        m->snapshot_seq = sm_seq(m->writer.sm);
+        return folder_snapshot(&m->writer);
+    }
     if (text_equal(verb, TEXT("trim"))) return folder_trim(&m->writer);
     if (text_equal(verb, TEXT("rows-missing"))) {
         m->rows_missing = true;
+        return true;
+    }
+    if (text_equal(verb, TEXT("spoil-snapshot"))) {
+        m->spoils_snapshot = true;
         return true;
     }
     if (m->script.count > 3 && text_equal(m->script.words[1], TEXT("repeat"))) {
@@ -139,6 +150,20 @@ static bool play(struct maker *m)
     return false;
 }
 
+// Flips a bit in the state that the newest snapshot holds.
+static bool spoil_snapshot(const struct maker *m, const char *dir)
+{
+    char path[PATH_BYTES];
+    (void)snprintf(path, sizeof(path), "%s/journal/snapshot-%020" PRIu64, dir, m->snapshot_seq);
+    FILE *file = fopen(path, "r+e");
+    int byte = file != NULL && fseek(file, SPOILED_BYTE, SEEK_SET) == 0 ? fgetc(file) : EOF;
+    bool is_spoiled =
+        byte != EOF && fseek(file, SPOILED_BYTE, SEEK_SET) == 0 && fputc(byte ^ 1, file) != EOF;
+    if (file != NULL && fclose(file) != 0) is_spoiled = false;
+    if (!is_spoiled) fprintf(stderr, "%s cannot be spoilt\n", path);
+    return is_spoiled;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3 || argv[1][0] == '-') {
@@ -155,6 +180,7 @@ int main(int argc, char **argv)
         }
     }
     folder_writer_close(&m->writer);
+    if (is_made && m->spoils_snapshot) is_made = spoil_snapshot(m, argv[2]);
     buffer_release(&m->got);
     buffer_release(&m->words);
     free(m);
