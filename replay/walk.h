@@ -34,6 +34,10 @@ int walk_open(struct source *s, uint64_t at, const struct walk_report *report,
               struct walk **ret_walk, struct journal_problem *problem);
 void walk_close(struct walk *w);
 
+// The same at the end of the process: a large state, whose parts take long to free one by one, is
+// left to the system.
+void walk_leave(struct walk *w);
+
 // The state as it is now, borrowed. It must not be changed but by the walk.
 struct sm *walk_state(struct walk *w);
 
