@@ -1,7 +1,8 @@
 // statemachine/table.h
 //
 // An open-addressing hash table of pointers. Each item begins with its 32-bit hash (struct
-// table_item), so that the table can move it without knowing what it is. Walking a table gives an
+// table_item), so that the table can move it without knowing what it is; its address is one that
+// malloc gives, or is as well aligned. Walking a table gives an
 // order that depends on the hash seed: only for freeing, never for anything that shows.
 #ifndef STATEMACHINE_TABLE_H
 #define STATEMACHINE_TABLE_H
@@ -14,8 +15,8 @@ struct table_item {
 };
 
 struct table {
-    struct table_item **slots; // NULL: free
-    uint32_t capacity;         // 0, or a power of two
+    uintptr_t *slots;  // table.c
+    uint32_t capacity; // 0, or a power of two
     uint32_t count;
 };
 
