@@ -5,8 +5,9 @@ usage: flips.py BOSKOS_REPLAY MAKE_HISTORY [--count N] [--seed S] [--case I]
 
 Each look must end with exit code 4 and a line that names the damaged file (or data.mdb, which is then held against it), or
 print exactly what it prints of the undamaged one; no signal, and nothing that takes long. It must change nothing in the
-folder. As in the daemon's rig (tests/rigs/flips) a format number, which is in no checksum, may be taken for that of a newer
-version. A seed repeats a run, --case one flip of it, whose folder stays. The last line of the output has the counts.
+folder. An exported file that has lost the bytes by which it is known may be taken for no such file, with exit code 1. As in
+the daemon's rig (tests/rigs/flips) a format number, which is in no checksum, may be taken for that of a newer version. A
+seed repeats a run, --case one flip of it, whose folder stays. The last line of the output has the counts.
 """
 
 import argparse
@@ -24,6 +25,7 @@ SNAPSHOT_EVERY = 600
 POINTS = 20  # that are looked at
 SECONDS_MAX = 30
 EXPORTED = "exported"
+MAGIC_BYTES = 8  # by which an exported file is known
 WRONG_MAX = 10  # then it ends
 
 
@@ -106,7 +108,7 @@ class Rig:
         before = folder.look(copy)
         ended = self.run(copy, copy if is_exported else None, look)
         changed = folder.changes(before, folder.look(copy))
-        outcome, why = self.judge(ended, name, copy, is_exported, look)
+        outcome, why = self.judge(ended, name, at, copy, is_exported, look)
         if changed:
             outcome, why = "WRONG", "the folder was changed: " + "; ".join(changed)
         if self.keeps:
@@ -119,7 +121,7 @@ class Rig:
         what = f"case {number}: {name} byte {at} bit {bit}: {outcome}: {why}\n{ended}"
         return outcome, name, what
 
-    def judge(self, ended, name, copy, is_exported, look):
+    def judge(self, ended, name, at, copy, is_exported, look):
         said = ended.err.decode("utf-8", "replace")
         names = os.path.basename(copy) in said if is_exported else name in said or "data.mdb" in said
         if ended.code == 0:
@@ -132,6 +134,8 @@ class Rig:
             return ("refused", "") if names else ("WRONG", "exit code 4 and the file is not named")
         if ended.code == 1 and names and "newer" in said:
             return "newer", ""
+        if ended.code == 1 and names and is_exported and at < MAGIC_BYTES:
+            return "refused", ""
         return "WRONG", "neither the same output nor exit code 4"
 
 

@@ -11,7 +11,7 @@ usage: run_scripts.py [--print] BOSKOS_REPLAY MAKE_FOLDER SCRIPT...
   exit 1                                its exit code, after what it prints, unless it is 0
 
 `boskos-replay` gets `--data-dir {dir}` unless the command has --data-dir, --file, --help or --version. In commands and
-output `{dir}` is the folder and `{tmp}` a place for the script's own files. An empty line of output is written `\\`, and
+output `{dir}` is the folder, `{tmp}` a place for the script's own files, `{version}` the program's. An empty line of output is written `\\`, and
 one that begins like a line of the script, or with a `\\`, has a `\\` before it; `\\c` at the end says that the last line
 has no end of its own. No command may change anything in the data folder.
 
@@ -68,6 +68,8 @@ class Player:
     def __init__(self, program, make_folder, tmp):
         self.program, self.make_folder, self.tmp = program, make_folder, tmp
         self.dir = None
+        version = folder.Ended([program, "--version"]).out.decode().split()[-1]
+        self.version = re.compile(r'(made by boskosd |"created_by":"|^boskos-replay )' + re.escape(version))
 
     def take_folder(self, name):
         self.dir = os.path.join(self.tmp, name)
@@ -98,6 +100,7 @@ class Player:
     def written(self, output, prefix):
         """Output as lines of a script."""
         text = output.decode("utf-8", "surrogateescape").replace(self.dir, "{dir}").replace(self.tmp, "{tmp}")
+        text = self.version.sub(r"\1{version}", text)
         if text == "":
             return []
         lines = text.split("\n")
