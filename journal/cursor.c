@@ -34,6 +34,7 @@ struct journal_cursor {
     uint64_t next;        // the record that comes next
     struct hash128 chain; // of the one before it
     bool chain_known;
+    uint64_t opened;      // the environment of a journal that is opened only to be read
     size_t stretch_max;   // records
     uint64_t rows_before; // from this record on the results are not looked at
 
@@ -73,14 +74,36 @@ static void txn_pause(struct journal_cursor *c)
         mdb_txn_reset(c->txn);
 }
 
+// Where another file was opened since the last stretch it may be a copy of the log, or, after a
+// repair, another log.
+static int still_check(struct journal_cursor *c, struct journal_problem *problem)
+{
+    struct hash128 chain = {0, 0};
+    if (c->opened == c->j->opened) return 0;
+    int err = 0;
+    bool is_known = c->chain_known && c->next > journal_first(c->j);
+    if (is_known) err = journal_chain_read(c->j, c->txn, c->next - 1, &chain, NULL);
+    if (!is_known || (err == 0 && hash128_equal(chain, c->chain))) {
+        c->opened = c->j->opened;
+        return 0;
+    }
+    return journal_problem(problem, BOSKOS_E_IO, c->next - 1,
+                           "%s was replaced by another journal while it was read; start again",
+                           c->j->path);
+}
+
+static int reader_resume(struct journal_cursor *c, struct journal_problem *problem)
+{
+    int err = txn_open(c, problem);
+    if (err == 0) err = journal_ends_look(c->j, c->log, problem);
+    if (err == 0) err = still_check(c, problem);
+    if (err != 0) txn_close(c);
+    return err;
+}
+
 static int txn_resume(struct journal_cursor *c, struct journal_problem *problem)
 {
-    if (c->j->is_reader) {
-        int err = txn_open(c, problem);
-        if (err == 0) err = journal_ends_look(c->j, c->log, problem);
-        if (err != 0) txn_close(c);
-        return err;
-    }
+    if (c->j->is_reader) return reader_resume(c, problem);
     int rc = mdb_txn_renew(c->txn);
     if (rc != 0) return journal_failed(problem, rc, c->j->path, "read the log");
     rc = mdb_cursor_renew(c->txn, c->log);
@@ -110,16 +133,20 @@ static int chain_read(struct journal_cursor *c, uint64_t from, struct journal_pr
     return err;
 }
 
+static int is_outside(const struct journal *j, uint64_t from, struct journal_problem *problem)
+{
+    bool is_trimmed = j->is_reader && from < journal_first(j);
+    return journal_problem(problem, is_trimmed ? BOSKOS_E_TRIMMED : BOSKOS_E_NOT_FOUND, from,
+                           "%s has no record %" PRIu64 "; it has %" PRIu64 " up to %" PRIu64,
+                           j->path, from, journal_first(j), journal_end(j) - 1);
+}
+
 int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *before,
                         struct journal_cursor **ret_cursor, struct journal_problem *problem)
 {
     struct journal_cursor *c = NULL;
     int err = 0;
-    if (from < journal_first(j) || from > journal_end(j)) {
-        return journal_problem(problem, BOSKOS_E_NOT_FOUND, from,
-                               "%s has no record %" PRIu64 "; it has %" PRIu64 " up to %" PRIu64,
-                               j->path, from, journal_first(j), journal_end(j) - 1);
-    }
+    if (from < journal_first(j) || from > journal_end(j)) return is_outside(j, from, problem);
 
     c = calloc(1, sizeof(*c));
     if (c != NULL) c->bytes = malloc(STRETCH_BYTES_MAX);
@@ -134,7 +161,9 @@ int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *
     c->rows_before = UINT64_MAX;
     err = txn_open(c, problem);
     if (err == 0 && j->is_reader) err = journal_ends_look(j, c->log, problem);
-    if (err == 0 && from < journal_first(j)) err = is_trimmed(c, problem);
+    if (err == 0 && (from < journal_first(j) || from > journal_end(j)))
+        err = is_outside(j, from, problem);
+    c->opened = j->opened;
     if (err == 0) err = chain_read(c, from, problem);
     if (err != 0) goto out;
     if (before != NULL && c->chain_known && !hash128_equal(c->chain, *before)) {

@@ -8,9 +8,18 @@
 #include <lmdb.h>
 #include <stdatomic.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "base/bytes.h"
 #include "journal/journal.h"
+
+// Which file has a name, and whether somebody has written to it.
+struct file_state {
+    dev_t device;
+    ino_t number;
+    off_t size;
+    struct timespec changed;
+};
 
 struct journal {
     char *path; // DIR/journal
@@ -27,9 +36,11 @@ struct journal {
     uint64_t last_time_ns;
     uint64_t allocated;   // up to here data.mdb has the disk's promise
     uint64_t trim_before; // records below this are being removed
-    bool is_reader;       // it was opened only to be read: reader.c
-    bool is_beside;       // and somebody has it
-    ino_t data_file;      // that env has open then
+    bool is_reader;       // it was opened only to be read: this and what follows is reader.c's
+    bool is_beside;       // somebody has it
+    uint64_t map_ahead;   // how much more is mapped than data.mdb has
+    uint64_t opened;      // how often env was
+    struct file_state data_seen, table_seen; // data.mdb and lock.mdb when it was
     int witness_fd;
     bool witness_is_full; // it could not be written for want of space, and that was said
 };
@@ -178,7 +189,8 @@ int witness_read(const char *folder, struct witness *ret_witness, struct journal
 // the log has lost what was acknowledged. One that is missing or damaged is noticed and made anew.
 int witness_open(struct journal *j, struct journal_problem *problem);
 
-// The same for a journal that is opened only to be read, and that nobody has: nothing is made anew.
+// Finds the ends of a log that is opened only to be read, and holds it against its witness if
+// nobody has it. Nothing is made anew.
 int witness_check(struct journal *j, struct journal_problem *problem);
 
 // Says that the last record of `j` was acknowledged. Not flushed: it costs no waiting, and one that

@@ -86,8 +86,12 @@ void journal_close(struct journal *j);
 // possible to write; otherwise the lock is held shared for one short read at a time, so that a
 // daemon can start at any moment, and nothing is written at all. Of the functions below those that
 // read may be used, from one thread; `first`, `end` and the last record are those of the last read.
-// The pages and the tail witness are checked as journal_open does while nobody has the journal.
-// Errors as there; `noticed` hears of a witness that says nothing.
+// The pages and the tail witness are checked as journal_open does while nobody has the journal; the
+// pages again when somebody had it meanwhile, and without the lock. What stands in the way for a
+// moment only (a repair changes the folder) is waited for, up to 5 s. `map_bytes` is here how much
+// more than the file has is mapped; 0: 1 GiB. Errors as there; BOSKOS_E_IO also for want of the
+// right to read, or, beside a daemon, to write in lock.mdb. `noticed` hears of a witness that says
+// nothing.
 int journal_open_read(const struct journal_options *options, struct journal **ret_journal,
                       struct journal_problem *problem);
 
@@ -148,7 +152,8 @@ struct journal_cursor;
 
 // Opens a cursor at record `from` (journal_first <= from <= journal_end). `before` is the checksum
 // of record from-1 where the caller knows it (a snapshot has it) and is then verified; NULL takes
-// what the log says. BOSKOS_E_NOT_FOUND when `from` is outside.
+// what the log says. BOSKOS_E_NOT_FOUND when `from` is outside; BOSKOS_E_TRIMMED when it is no
+// longer kept, in a journal opened only to be read.
 int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *before,
                         struct journal_cursor **ret_cursor, struct journal_problem *problem);
 void journal_cursor_close(struct journal_cursor *c);
@@ -163,12 +168,13 @@ void journal_cursor_close(struct journal_cursor *c);
 int journal_cursor_next(struct journal_cursor *c, struct record *ret_record,
                         struct journal_row *ret_row, struct journal_problem *problem);
 
-// The last record whose time is not after `time_ns`. *ret_seq is 0 when all that are kept are
-// later. Looks at a few records only, and at their form only.
+// Of a journal opened only to be read: the last record whose time is not after `time_ns`. *ret_seq
+// is 0 when all that are kept are later. Looks at a few records only, and at their form only.
 int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *ret_seq,
                       struct journal_problem *problem);
 
-// The time of a record. BOSKOS_E_NOT_FOUND when it is not in the log.
+// Of a journal opened only to be read: the time of a record. BOSKOS_E_TRIMMED when it is no longer
+// in the log, BOSKOS_E_NOT_FOUND when it is not yet.
 int journal_time_of(struct journal *j, uint64_t seq, uint64_t *ret_time_ns,
                     struct journal_problem *problem);
 

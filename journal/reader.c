@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -13,59 +14,113 @@
 // A journal that is opened only to be read, in one of two ways, which may change from one read to
 // the next. Alone: LOCK is held shared during a read, so that nobody begins to write, and LMDB is
 // used without its own locks: nothing is written, and no right to write is needed. Beside a daemon,
-// which has LOCK: through LMDB's table of readers.
+// which has LOCK: through LMDB's table of readers in lock.mdb.
+//
+// Between two reads everything may change: a daemon comes or goes, a compaction puts another
+// data.mdb in its place, a repair another folder. So each read looks first whether what is open is
+// still what is there. What stands in its way for a moment only is waited for.
 
-#define BEGIN_TRIES_MAX 5      // the way, the map or the folder may change at the moment of a read
+#define TRY_PAUSE_MS 10
+#define TRIES_MAX 500          // then it was no matter of a moment
 #define MAP_AHEAD (1ull << 30) // so that the map seldom must follow a file that grows
 
-static char *lock_path(const struct journal *j)
+// The name of a file in the journal's folder and what is known of it.
+static int file_look(const struct journal *j, const char *name, struct file_state *ret_state)
 {
-    return journal_path(j->path, "LOCK");
-}
-
-// Opens LOCK, if it is there: a copy of a folder may be without. 0 or an errno.
-static int lock_open(struct journal *j, const char *path)
-{
-    if (j->lock_fd >= 0 && journal_is_still(j->lock_fd, path)) return 0;
-    if (j->lock_fd >= 0) (void)close(j->lock_fd);
-    j->lock_fd = open(path, O_RDONLY | O_CLOEXEC);
-    return j->lock_fd >= 0 || errno == ENOENT ? 0 : errno;
-}
-
-// Takes the lock shared unless somebody has it. 0 or an errno.
-static int lock_share(struct journal *j, bool *ret_is_beside)
-{
-    char *path = lock_path(j);
+    struct stat status;
+    char *path = journal_path(j->path, name);
     if (path == NULL) return ENOMEM;
-    int rc = lock_open(j, path);
+    int rc = stat(path, &status) == 0 ? 0 : errno;
     free(path);
-    bool is_beside = false;
-    if (rc == 0 && j->lock_fd >= 0) {
-        struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
-        rc = fcntl(j->lock_fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
-        is_beside = rc == EAGAIN || rc == EACCES;
-    }
-    if (rc != 0 && !is_beside) return rc;
-    *ret_is_beside = is_beside;
+    if (rc != 0) return rc;
+    *ret_state = (struct file_state){.device = status.st_dev,
+                                     .number = status.st_ino,
+                                     .size = status.st_size,
+                                     .changed = status.st_mtim};
     return 0;
+}
+
+static bool is_same_file(const struct file_state *a, const struct file_state *b)
+{
+    return a->device == b->device && a->number == b->number;
+}
+
+static bool is_unchanged(const struct file_state *a, const struct file_state *b)
+{
+    return is_same_file(a, b) && a->size == b->size && a->changed.tv_sec == b->changed.tv_sec &&
+           a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+static int cannot_read(const struct journal *j, const char *name, int rc,
+                       struct journal_problem *problem)
+{
+    if (rc == EACCES || rc == EPERM) {
+        errno = rc;
+        return journal_problem(problem, BOSKOS_E_IO, 0,
+                               "%s/%s: cannot read it: %s; run as the user of boskosd", j->path,
+                               name, strerror(rc));
+    }
+    return journal_failed(problem, rc, j->path, "read the journal");
+}
+
+// Two looks at it did not see the same.
+static int is_changing(const struct journal *j, bool *ret_again, struct journal_problem *problem)
+{
+    *ret_again = true;
+    return journal_problem(problem, BOSKOS_E_IO, 0, "%s: its files change all the time", j->path);
+}
+
+// ---- the lock -----------------------------------------------------------------
+
+// Opens LOCK, if it is there: a copy of a folder may be without.
+static int lock_open(struct journal *j, const char *path, bool *ret_again,
+                     struct journal_problem *problem)
+{
+    struct stat folder;
+    if (j->lock_fd >= 0) return 0;
+    j->lock_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (j->lock_fd >= 0) return 0;
+    if (errno != ENOENT) return cannot_read(j, "LOCK", errno, problem);
+    if (stat(j->path, &folder) == 0) return 0;
+    *ret_again = true; // a repair is at it
+    return journal_problem(problem, BOSKOS_E_NOT_FOUND, 0,
+                           "%s is not there any more; start boskosd if a repair was interrupted",
+                           j->path);
+}
+
+// Takes the lock shared unless somebody has it.
+static int lock_share(struct journal *j, bool *ret_is_beside, bool *ret_again,
+                      struct journal_problem *problem)
+{
+    bool is_beside = false;
+    char *path = journal_path(j->path, "LOCK");
+    if (path == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", j->path);
+    int err = lock_open(j, path, ret_again, problem);
+    if (err == 0 && j->lock_fd >= 0) {
+        struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+        int rc = fcntl(j->lock_fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
+        is_beside = rc == EAGAIN || rc == EACCES;
+        if (rc != 0 && !is_beside) {
+            err = journal_failed(problem, rc, path, "lock it for reading");
+        } else if (!journal_is_still(j->lock_fd, path)) { // it is that of a folder from before
+            (void)close(j->lock_fd);
+            j->lock_fd = -1;
+            err = is_changing(j, ret_again, problem);
+        }
+    }
+    free(path);
+    if (err == 0) *ret_is_beside = is_beside;
+    return err;
 }
 
 static void lock_release(struct journal *j)
 {
-    if (j->is_beside || j->lock_fd < 0) return;
+    if (j->lock_fd < 0) return;
     struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
     (void)fcntl(j->lock_fd, F_OFD_SETLK, &lock);
 }
 
-// Compaction and repair put another file in the place of the one that is open.
-static int data_stat(const struct journal *j, struct stat *ret_status)
-{
-    char *path = journal_path(j->path, DATA_NAME);
-    if (path == NULL) return ENOMEM;
-    int rc = stat(path, ret_status) == 0 ? 0 : errno;
-    free(path);
-    return rc;
-}
+// ---- the environment ----------------------------------------------------------
 
 static void environment_drop(struct journal *j)
 {
@@ -73,44 +128,155 @@ static void environment_drop(struct journal *j)
     j->env = NULL;
 }
 
-static int environment_find(struct journal *j, struct journal_problem *problem)
+static int data_look(struct journal *j, struct file_state *ret_data, bool *ret_again,
+                     struct journal_problem *problem)
 {
-    struct stat status;
-    int rc = data_stat(j, &status);
-    if (rc == ENOENT || (rc == 0 && status.st_size == 0)) {
+    int rc = file_look(j, DATA_NAME, ret_data);
+    *ret_again = rc == ENOENT && j->is_beside; // a repair is at it
+    if (rc == ENOENT || (rc == 0 && ret_data->size == 0)) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, 0, "%s/" DATA_NAME " is missing or empty",
                                j->path);
     }
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read " DATA_NAME);
-    if (j->env != NULL && j->data_file == status.st_ino) return 0;
-    environment_drop(j);
-    j->data_file = status.st_ino;
+    return rc == 0 ? 0 : cannot_read(j, DATA_NAME, rc, problem);
+}
+
+// Opens a file and closes it again. 0 or an errno.
+static int file_try(const struct journal *j, const char *name, int flags)
+{
+    char *path = journal_path(j->path, name);
+    if (path == NULL) return ENOMEM;
+    int fd = open(path, flags | O_CLOEXEC);
+    int rc = fd >= 0 ? 0 : errno;
+    if (fd >= 0) (void)close(fd);
+    free(path);
+    return rc;
+}
+
+static void map_size(struct journal *j, const struct file_state *data)
+{
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    j->map_bytes = ((uint64_t)status.st_size + MAP_AHEAD) / page * page;
-    if (j->is_beside) return journal_environment_join(j, problem);
-    int err = journal_pages_check(j->path, problem);
-    return err != 0 ? err : journal_environment_read(j, DATA_NAME, problem);
+    j->map_bytes = ((uint64_t)data->size + j->map_ahead) / page * page;
+}
+
+// Looks through the pages without the lock: it may take long, and a daemon that starts does not
+// wait for ever. What was found counts when nobody was at the file meanwhile.
+static int pages_check(struct journal *j, struct file_state *data, bool *ret_again,
+                       struct journal_problem *problem)
+{
+    struct journal_problem found = {0};
+    struct file_state now = {0};
+    bool is_beside = false;
+    lock_release(j);
+    int rc = file_try(j, DATA_NAME, O_RDONLY);
+    int checked = rc == 0 ? journal_pages_check(j->path, &found) : 0;
+    int err = lock_share(j, &is_beside, ret_again, problem);
+    if (err != 0) return err;
+    if (is_beside || file_look(j, DATA_NAME, &now) != 0 || !is_unchanged(data, &now)) {
+        return is_changing(j, ret_again, problem);
+    }
+    if (rc != 0) return cannot_read(j, DATA_NAME, rc, problem);
+    if (checked != 0) return journal_problem(problem, checked, found.seq, "%s", found.text);
+    j->data_seen = *data;
+    return 0;
+}
+
+static int environment_alone(struct journal *j, bool *ret_again, struct journal_problem *problem)
+{
+    struct file_state data = {0};
+    int err = data_look(j, &data, ret_again, problem);
+    if (err != 0) return err;
+    bool is_seen = is_unchanged(&j->data_seen, &data);
+    if (j->env != NULL && is_seen) return 0;
+    environment_drop(j);
+    if (!is_seen) err = pages_check(j, &data, ret_again, problem);
+    if (err != 0) return err;
+    map_size(j, &data);
+    j->opened++;
+    return journal_environment_read(j, DATA_NAME, problem);
+}
+
+// lock.mdb must be there, for LMDB would make it, and it must be possible to write in it: on a file
+// system that is mounted only to be read LMDB would go without, and the daemon would write over
+// what is being read.
+static int table_check(struct journal *j, bool *ret_again, struct journal_problem *problem)
+{
+    int rc = file_try(j, LOCK_TABLE_NAME, O_RDWR);
+    if (rc == 0) return 0;
+    if (rc == ENOENT) { // who has LOCK is just starting
+        *ret_again = true;
+        return journal_problem(problem, BOSKOS_E_IO, 0, "%s/" LOCK_TABLE_NAME " is missing",
+                               j->path);
+    }
+    if (rc != EACCES && rc != EPERM && rc != EROFS)
+        return journal_failed(problem, rc, j->path, "open " LOCK_TABLE_NAME);
+    errno = rc;
+    return journal_problem(problem, BOSKOS_E_IO, 0,
+                           "%s: cannot read beside a running boskosd without writing in its table "
+                           "of readers, " LOCK_TABLE_NAME ": %s; run as its user",
+                           j->path, strerror(rc));
+}
+
+static int environment_beside(struct journal *j, bool *ret_again, struct journal_problem *problem)
+{
+    struct file_state data = {0}, table = {0}, data_now = {0}, table_now = {0};
+    int err = data_look(j, &data, ret_again, problem);
+    if (err != 0) return err;
+    int rc = file_look(j, LOCK_TABLE_NAME, &table);
+    if (j->env != NULL && rc == 0 && is_same_file(&j->data_seen, &data) &&
+        is_same_file(&j->table_seen, &table))
+        return 0;
+    environment_drop(j); // before the table is opened by anybody else: closing it lets go its locks
+    err = table_check(j, ret_again, problem);
+    if (err != 0) return err;
+    map_size(j, &data);
+    j->opened++;
+    err = journal_environment_join(j, problem);
+    // A moment later it may be other files that have these names.
+    if (file_look(j, DATA_NAME, &data_now) != 0 || file_look(j, LOCK_TABLE_NAME, &table_now) != 0 ||
+        !is_same_file(&data, &data_now) || !is_same_file(&table, &table_now)) {
+        environment_drop(j);
+        return is_changing(j, ret_again, problem);
+    }
+    *ret_again = err == BOSKOS_E_IO;
+    j->data_seen = data;
+    j->table_seen = table;
+    return err;
+}
+
+// ---- a read -------------------------------------------------------------------
+
+static int begin_try(struct journal *j, MDB_txn **ret_txn, bool *ret_again,
+                     struct journal_problem *problem)
+{
+    bool is_beside = false;
+    int err = lock_share(j, &is_beside, ret_again, problem);
+    if (err == 0 && is_beside != j->is_beside) {
+        environment_drop(j);
+        j->data_seen = (struct file_state){0};
+        j->is_beside = is_beside;
+    }
+    if (err == 0 && is_beside) err = environment_beside(j, ret_again, problem);
+    if (err == 0 && !is_beside) err = environment_alone(j, ret_again, problem);
+    if (err == 0) {
+        int rc = journal_view_begin(j->env, ret_txn);
+        if (rc == 0) return 0;
+        err = journal_failed(problem, rc, j->path, "read the log");
+        *ret_again = true; // the map has grown, or the table is of another data.mdb
+        environment_drop(j);
+    }
+    lock_release(j);
+    return err;
 }
 
 static int reader_begin(struct journal *j, MDB_txn **ret_txn, struct journal_problem *problem)
 {
-    int rc = 0;
-    for (int i = 0; i < BEGIN_TRIES_MAX; i++) {
-        bool is_beside = false;
-        rc = lock_share(j, &is_beside);
-        if (rc != 0) return journal_failed(problem, rc, j->path, "lock it for reading");
-        if (is_beside != j->is_beside) environment_drop(j);
-        j->is_beside = is_beside;
-        int err = environment_find(j, problem);
-        if (err == 0) {
-            rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, ret_txn);
-            if (rc == 0) return 0;
-        }
-        lock_release(j);
-        if (err != 0) return err;
-        environment_drop(j); // the map has grown (MDB_MAP_RESIZED), or what else it is
+    const struct timespec pause = {.tv_nsec = TRY_PAUSE_MS * 1000000L};
+    for (int i = 0;; i++) {
+        bool is_again = false;
+        int err = begin_try(j, ret_txn, &is_again, problem);
+        if (err == 0 || !is_again || i == TRIES_MAX) return err;
+        (void)nanosleep(&pause, NULL);
     }
-    return journal_failed(problem, rc, j->path, "read the log");
 }
 
 int journal_read_begin(struct journal *j, MDB_txn **ret_txn, struct journal_problem *problem)
@@ -138,15 +304,15 @@ int journal_open_read(const struct journal_options *options, struct journal **re
         goto out;
     }
     j->is_reader = true;
+    j->map_ahead = options->map_bytes != 0 ? options->map_bytes : MAP_AHEAD;
     if (stat(j->path, &status) != 0) {
         err = errno == ENOENT || errno == ENOTDIR
                   ? journal_problem(problem, BOSKOS_E_NOT_FOUND, 0,
                                     "%s is not there; check --data-dir", j->path)
-                  : journal_failed(problem, errno, j->path, "read it");
+                  : cannot_read(j, "", errno, problem);
         goto out;
     }
-    err = journal_ends_find(j, problem);
-    if (err == 0 && !j->is_beside) err = witness_check(j, problem);
+    err = witness_check(j, problem);
     if (err != 0) goto out;
     *ret_journal = j;
     j = NULL;
@@ -177,9 +343,8 @@ static int time_read(struct journal *j, MDB_txn *txn, uint64_t seq, uint64_t *re
     MDB_val key = {KEY_BYTES, bytes}, value;
     int rc = mdb_get(txn, j->log, &key, &value);
     if (rc == MDB_NOTFOUND) {
-        return journal_problem(problem, BOSKOS_E_NOT_FOUND, seq,
-                               "%s has no record %" PRIu64 "; it has %" PRIu64 " up to %" PRIu64,
-                               j->path, seq, journal_first(j), journal_end(j) - 1);
+        return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
+                               "%s/data.mdb: record %" PRIu64 " is missing", j->path, seq);
     }
     if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
     int err = record_value_check(j->path, seq, &value, NULL, &r, problem);
@@ -191,9 +356,17 @@ int journal_time_of(struct journal *j, uint64_t seq, uint64_t *ret_time_ns,
                     struct journal_problem *problem)
 {
     MDB_txn *txn = NULL;
+    ASSERT(j->is_reader);
     int err = journal_read_begin(j, &txn, problem);
     if (err != 0) return err;
-    err = time_read(j, txn, seq, ret_time_ns, problem);
+    err = journal_ends_read(j, txn, problem);
+    if (err == 0 && (seq < journal_first(j) || seq >= journal_end(j))) {
+        err =
+            journal_problem(problem, seq < journal_first(j) ? BOSKOS_E_TRIMMED : BOSKOS_E_NOT_FOUND,
+                            seq, "%s has no record %" PRIu64 "; it has %" PRIu64 " up to %" PRIu64,
+                            j->path, seq, journal_first(j), journal_end(j) - 1);
+    }
+    if (err == 0) err = time_read(j, txn, seq, ret_time_ns, problem);
     journal_read_end(j, txn);
     return err;
 }
@@ -203,6 +376,7 @@ int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *ret_seq,
                       struct journal_problem *problem)
 {
     MDB_txn *txn = NULL;
+    ASSERT(j->is_reader);
     int err = journal_read_begin(j, &txn, problem);
     if (err != 0) return err;
     err = journal_ends_read(j, txn, problem);
@@ -216,7 +390,6 @@ int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *ret_seq,
             high = middle;
     }
     journal_read_end(j, txn);
-    if (err == BOSKOS_E_NOT_FOUND) err = BOSKOS_E_CORRUPT; // a gap
     if (err != 0) return err;
     *ret_seq = low == journal_first(j) ? 0 : low - 1;
     return 0;

@@ -184,17 +184,25 @@ int witness_open(struct journal *j, struct journal_problem *problem)
     return 0;
 }
 
+// The witness is read first: it is written behind the log, so that a log that is looked at later
+// has what it says, even if a daemon comes between. Only a repair may do so too, and then it is
+// read once more.
 int witness_check(struct journal *j, struct journal_problem *problem)
 {
-    struct witness w = {0};
-    struct journal_problem found = {0};
-    int err = witness_read(j->path, &w, &found);
-    if (err == BOSKOS_E_NOT_FOUND || err == BOSKOS_E_CORRUPT) {
-        notice_none(j, found.text, "");
-        return 0;
+    for (int i = 0;; i++) {
+        struct witness w = {0};
+        struct journal_problem found = {0};
+        int read = witness_read(j->path, &w, &found);
+        int err = journal_ends_find(j, problem);
+        if (err != 0 || j->is_beside) return err;
+        if (read == BOSKOS_E_NOT_FOUND || read == BOSKOS_E_CORRUPT) {
+            notice_none(j, found.text, "");
+            return 0;
+        }
+        if (read != 0) return journal_problem(problem, read, 0, "%s", found.text);
+        err = check(j, &w, problem);
+        if (err != BOSKOS_E_CORRUPT || i > 0) return err;
     }
-    if (err != 0) return journal_problem(problem, err, 0, "%s", found.text);
-    return check(j, &w, problem);
 }
 
 int witness_write(struct journal *j, struct journal_problem *problem)
