@@ -1,5 +1,7 @@
 #include "replay/walk.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -86,6 +88,7 @@ int walk_next(struct walk *w, const struct walk_step **ret_step, struct journal_
     if (err != 0) return err;
     struct walk_step *step = &w->step;
     w->is_peeked = false;
+    buffer_clear(&w->made); // of the command before
     step->match = recovery_apply(w->sm, &step->command, &step->row, &w->made, &step->result);
     w->chain = step->record.chain;
     *ret_step = step;
@@ -101,7 +104,11 @@ int walk_to(struct walk *w, uint64_t seq, const struct walk_report *report,
     const struct walk_step *step = NULL;
     while (sm_seq(w->sm) < seq) {
         int err = walk_next(w, &step, problem);
-        if (err == BOSKOS_E_NOT_FOUND) problem->seq = seq;
+        if (err == BOSKOS_E_NOT_FOUND) {
+            problem->seq = seq;
+            (void)snprintf(problem->text, sizeof(problem->text),
+                           "%s: the log ends before command %" PRIu64, source_name(w->source), seq);
+        }
         if (err != 0) return err;
         uint64_t done = sm_seq(w->sm) - begun;
         if (report != NULL && done % REPORT_EVERY == 0)
