@@ -11,6 +11,7 @@
 #include "base/banned.h"
 
 #define HASH_SEED 1u // any: nobody aims at the tables of a tool
+#define LOOKS_MAX 10 // for a beginning that moves on
 
 // One of the two is open.
 struct source {
@@ -171,10 +172,19 @@ static int oldest_find(struct source *s, struct source_span *span, struct journa
     return err;
 }
 
+// Between a look at the log and one at the snapshots a daemon may have written some and removed
+// others.
+static bool is_moved(int err)
+{
+    return err == BOSKOS_E_CORRUPT || err == BOSKOS_E_NOT_FOUND;
+}
+
 int source_look(struct source *s, struct source_span *ret_span, struct journal_problem *problem)
 {
     struct source_span span = {0};
     int err = oldest_find(s, &span, problem);
+    for (int i = 1; i < LOOKS_MAX && source_is_held(s) && is_moved(err); i++)
+        err = oldest_find(s, &span, problem);
     if (err != 0) return err;
     span.last = source_end(s) - 1;
     span.last_time_ns =
