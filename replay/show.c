@@ -3,6 +3,7 @@
 
 #include "base/duration.h"
 #include "replay/replay.h"
+#include "replay/state_json.h"
 #include "wire/wire.h"
 
 #include "base/banned.h"
@@ -25,64 +26,13 @@ static struct sm_filter filter_of(const struct options *o, struct text texts[3])
                               .owners_count = o->owner != NULL};
 }
 
-// ---- for programs -------------------------------------------------------------
+// ---- for people ---------------------------------------------------------------
 
 struct listing {
     struct replay *r;
-    struct sm *sm;
-    bool is_first;
     uint32_t count;
     uint32_t type, name, state, owner; // widths
 };
-
-static bool json_resource(void *context, const struct sm_resource *r)
-{
-    struct listing *l = context;
-    if (!l->is_first) output_string(&l->r->out, ",");
-    l->is_first = false;
-    wire_json_resource(&l->r->out.line, r, WIRE_TIMES_NANO);
-    output_drain(&l->r->out);
-    return true;
-}
-
-static void json_digest(struct output *out, const char *before, struct hash128 digest)
-{
-    output_format(out, "%s\"%016" PRIx64 "%016" PRIx64 "\"", before, digest.high, digest.low);
-}
-
-static int json_config(struct replay *r, struct sm *sm)
-{
-    struct command c = {0};
-    struct command_decoder *decoder = command_decoder_new();
-    int err = 0;
-    if (sm_has_config(sm)) err = command_decode(decoder, COMMAND_CONFIG, sm_config_bytes(sm), &c);
-    if (err == 0) wire_json_config(sm_has_config(sm) ? &c.as.config : NULL, &r->out.line);
-    command_decoder_free(decoder);
-    return err == 0 ? 0 : replay_fail(r, err, "the config of the state cannot be decoded");
-}
-
-static int show_json(struct replay *r, struct sm *sm)
-{
-    struct text texts[3];
-    struct sm_filter filter = filter_of(r->options, texts);
-    struct listing l = {.r = r, .is_first = true};
-    struct output *out = &r->out;
-    output_format(out, "{\"seq\":%" PRIu64 ",\"time\":\"", sm_seq(sm));
-    output_time(out, sm_time_ns(sm));
-    output_string(out, "\",\"resources\":[");
-    (void)sm_list(sm, &filter, json_resource, &l);
-    output_string(out, "],\"queues\":");
-    wire_json_queues(sm, sm_time_ns(sm), &out->line);
-    output_string(out, ",\"dynamic\":");
-    wire_json_life_cycles(sm, &out->line);
-    output_string(out, ",\"config\":");
-    int err = json_config(r, sm);
-    json_digest(out, ",\"digest\":", sm_digest(sm));
-    output_string(out, "}\n");
-    return err;
-}
-
-// ---- for people ---------------------------------------------------------------
 
 static void widen(uint32_t *width, struct text t)
 {
@@ -235,7 +185,8 @@ static void show_readable(struct replay *r, struct sm *sm)
     output_colour(&r->out, COLOUR_DIM);
     output_format(&r->out, "after command %" PRIu64 ", ", sm_seq(sm));
     output_time(&r->out, sm_time_ns(sm));
-    json_digest(&r->out, ", digest ", sm_digest(sm));
+    struct hash128 digest = sm_digest(sm);
+    output_format(&r->out, ", digest \"%016" PRIx64 "%016" PRIx64 "\"", digest.high, digest.low);
     output_colour(&r->out, COLOUR_NONE);
     output_string(&r->out, "\n\n");
     print_resources(r, sm);
@@ -250,10 +201,14 @@ int replay_show(struct replay *r)
     int err = point_find(r->source, &r->span, &r->options->at, r->span.last, &at, &r->problem);
     if (err == 0) err = replay_walk(r, at, &w);
     if (err != 0) return err;
-    if (r->options->json)
-        err = show_json(r, walk_state(w));
-    else
+    if (r->options->json) {
+        struct text texts[3];
+        struct sm_filter filter = filter_of(r->options, texts);
+        err = replay_state_json(&r->out, walk_state(w), &filter);
+        if (err != 0) (void)replay_fail(r, err, "the config of the state cannot be decoded");
+    } else {
         show_readable(r, walk_state(w));
+    }
     walk_leave(w);
     return err;
 }

@@ -1,0 +1,51 @@
+#include "replay/state_json.h"
+
+#include <inttypes.h>
+
+#include "wire/wire.h"
+
+#include "base/banned.h"
+
+struct list {
+    struct output *out;
+    bool is_begun;
+};
+
+static bool add_resource(void *context, const struct sm_resource *r)
+{
+    struct list *l = context;
+    if (l->is_begun) output_string(l->out, ",");
+    l->is_begun = true;
+    wire_json_resource(&l->out->line, r, WIRE_TIMES_NANO);
+    output_drain(l->out);
+    return true;
+}
+
+static int add_config(struct output *out, struct sm *sm)
+{
+    struct command c = {0};
+    struct command_decoder *decoder = command_decoder_new();
+    int err = 0;
+    if (sm_has_config(sm)) err = command_decode(decoder, COMMAND_CONFIG, sm_config_bytes(sm), &c);
+    if (err == 0) wire_json_config(sm_has_config(sm) ? &c.as.config : NULL, &out->line);
+    command_decoder_free(decoder);
+    return err;
+}
+
+int replay_state_json(struct output *out, struct sm *sm, const struct sm_filter *filter)
+{
+    struct list resources = {.out = out};
+    output_format(out, "{\"seq\":%" PRIu64 ",\"time\":\"", sm_seq(sm));
+    output_time(out, sm_time_ns(sm));
+    output_string(out, "\",\"resources\":[");
+    (void)sm_list(sm, filter, add_resource, &resources);
+    output_string(out, "],\"queues\":");
+    wire_json_queues(sm, sm_time_ns(sm), &out->line);
+    output_string(out, ",\"dynamic\":");
+    wire_json_life_cycles(sm, &out->line);
+    output_string(out, ",\"config\":");
+    int err = add_config(out, sm);
+    struct hash128 digest = sm_digest(sm);
+    output_format(out, ",\"digest\":\"%016" PRIx64 "%016" PRIx64 "\"}\n", digest.high, digest.low);
+    return err;
+}
