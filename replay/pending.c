@@ -10,11 +10,6 @@ int replay_held_by(struct replay *r)
     return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
 }
 
-int replay_diff(struct replay *r)
-{
-    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
-}
-
 int replay_why(struct replay *r)
 {
     return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");

@@ -1,0 +1,646 @@
+// diff: what differs between the states of two points, and by which command.
+//
+// `from` is always the earlier point. A resource that differs has the last command that changed it
+// and how many did; one that changed and is as it was, or was made and is gone again, is only
+// counted. With --resource and --owner it is about resources only, with --type about resources,
+// queues and life cycles of the type. What a resource was is kept from its first change on, so that
+// no more is kept than is touched.
+//
+// With --json an object a line:
+//
+//   {"resource":NAME,"from":SIDE,"to":SIDE,"seq":N,"time":T,"kind":K,"owner":O,"changes":N}
+//       by name. SIDE is as in the effects of `log`; seq, time, kind and owner are those of the
+//       last command that changed it, owner only where the command names one.
+//   {"queue":{"type":T,"state":S},"request":ID,"from":PLACE,"to":PLACE}
+//       for each request that came or went; PLACE is {"rank":N,"since":T} or null
+//   {"dynamic":TYPE,"from":CYCLE,"to":CYCLE}
+//       null where the type has none, else those of state, min-count, max-count and lifespan that
+//       differ, or all beside null
+//   {"config":{"seq":N,"time":T,"changes":N}}
+//       the config is another one; the last command that changed it, and how many did
+//   {"returned":N}
+//       how many resources changed and are as they were. Last, and only below another line.
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/duration.h"
+#include "replay/changes.h"
+#include "replay/kept.h"
+#include "replay/replay.h"
+#include "statemachine/table.h"
+#include "wire/wire.h"
+
+#include "base/banned.h"
+
+// A resource that was changed since the earlier point.
+struct touched {
+    struct table_item item;
+    uint8_t kind; // of the last command that changed it; its owner and number:
+    uint8_t name_size;
+    bool was_there;
+    uint32_t owner_size, before_size;
+    char *owner;
+    uint64_t seq, time_ns, changes;
+    char bytes[]; // the name, and what it was, as kept.h has it
+};
+
+struct diff {
+    struct replay *r;
+    struct walk *walk;
+    uint64_t earlier, later;
+    struct table touched;
+    uint64_t returned; // of those that are no more in the table
+    uint64_t differences;
+
+    // Of the earlier point. Entries of queues: struct kept_entry and its three texts, one by one.
+    struct buffer entries, cycles, cycle_texts;
+    struct hash128 config;
+    uint64_t config_seq, config_time_ns, config_changes;
+
+    struct buffer scratch, pairs;
+};
+
+static struct text touched_name(const struct touched *t)
+{
+    return text_of(t->bytes, t->name_size);
+}
+
+static bool has_name(const void *item, const void *key)
+{
+    return text_equal(touched_name(item), *(const struct text *)key);
+}
+
+static struct text command_owner(const struct command *c)
+{
+    switch (c->kind) {
+    case COMMAND_ACQUIRE: return c->as.acquire.owner;
+    case COMMAND_ACQUIREBYSTATE: return c->as.acquirebystate.owner;
+    case COMMAND_RELEASE: return c->as.release.owner;
+    case COMMAND_UPDATE: return c->as.update.owner;
+    case COMMAND_RESET:
+    case COMMAND_CONFIG:
+    case COMMAND_EXPIRE:
+    case COMMAND_REAP:
+    case COMMAND_CLEAN:
+    case COMMAND_CLOCK:
+    case COMMAND_STARTED:
+    case COMMAND_REPAIRED: return TEXT_NONE;
+    }
+    ASSERT(false && "a kind that exists");
+    return TEXT_NONE;
+}
+
+static bool is_wanted(const char *filter, struct text t)
+{
+    return filter == NULL || text_equal(text_from(filter), t);
+}
+
+// The options fit what was, or what is.
+static bool fits(const struct options *o, const struct sm_change *c)
+{
+    if (!is_wanted(o->resource, c->name)) return false;
+    return (c->was_there && is_wanted(o->type, c->before.type) &&
+            is_wanted(o->owner, c->before.owner)) ||
+           (c->is_there && is_wanted(o->type, c->after.type) &&
+            is_wanted(o->owner, c->after.owner));
+}
+
+// ---- from the earlier point to the later --------------------------------------------
+
+static struct touched *touch(struct diff *d, const struct sm_change *c)
+{
+    uint32_t hash = (uint32_t)hash64(c->name.data, c->name.size, 0);
+    struct touched *t = table_find(&d->touched, hash, has_name, &c->name);
+    if (t != NULL) return t;
+    buffer_clear(&d->scratch);
+    if (c->was_there) kept_write(&c->before, &d->scratch);
+    t = must_malloc(sizeof(*t) + c->name.size + d->scratch.size);
+    *t = (struct touched){.item = {hash},
+                          .name_size = (uint8_t)c->name.size,
+                          .was_there = c->was_there,
+                          .before_size = (uint32_t)d->scratch.size};
+    memcpy(t->bytes, c->name.data, c->name.size);
+    if (d->scratch.size > 0) memcpy(t->bytes + c->name.size, d->scratch.data, d->scratch.size);
+    table_add(&d->touched, t);
+    return t;
+}
+
+static void touched_free(struct touched *t)
+{
+    free(t->owner);
+    free(t);
+}
+
+static void set_owner(struct touched *t, struct text owner)
+{
+    if (owner.size > t->owner_size || t->owner == NULL)
+        t->owner = must_realloc(t->owner, (size_t)owner.size + 1);
+    if (owner.size > 0) memcpy(t->owner, owner.data, owner.size);
+    t->owner_size = owner.size;
+}
+
+static void note_change(struct diff *d, const struct command *command, const struct sm_change *c)
+{
+    const struct options *o = d->r->options;
+    if (!is_wanted(o->resource, c->name)) return;
+    struct touched *t = touch(d, c);
+    if (!t->was_there && !c->is_there) { // it was made and is gone again: of no point is it
+        struct sm_change gone = {.name = c->name, .was_there = true, .before = c->before};
+        d->returned += fits(o, &gone);
+        table_remove(&d->touched, t);
+        touched_free(t);
+        return;
+    }
+    t->seq = command->seq;
+    t->time_ns = command->time_ns;
+    t->kind = (uint8_t)command->kind;
+    t->changes++;
+    set_owner(t, command_owner(command));
+}
+
+static struct hash128 config_hash(struct sm *sm)
+{
+    struct text bytes = sm_config_bytes(sm); // empty without one: no config has these
+    return hash128(bytes.size > 0 ? bytes.data : "", bytes.size);
+}
+
+static int go_on(struct diff *d)
+{
+    struct replay *r = d->r;
+    const struct walk_step *step = NULL;
+    struct sm *sm = walk_state(d->walk);
+    struct hash128 config = d->config;
+    walk_trace(d->walk);
+    progress_begin(&r->progress, "commands");
+    while (sm_seq(sm) < d->later) {
+        int err = walk_next(d->walk, &step, &r->problem);
+        if (err == BOSKOS_E_NOT_FOUND)
+            return replay_fail(r, err, "the log ends before command %" PRIu64, d->later);
+        if (err != 0) return err;
+        const struct sm_change *changes;
+        uint32_t count;
+        walk_changes(d->walk, &changes, &count);
+        for (uint32_t i = 0; i < count; i++)
+            note_change(d, &step->command, &changes[i]);
+        struct hash128 now = step->command.kind == COMMAND_CONFIG ? config_hash(sm) : config;
+        if (!hash128_equal(now, config)) {
+            config = now;
+            d->config_seq = step->command.seq;
+            d->config_time_ns = step->command.time_ns;
+            d->config_changes++;
+        }
+        progress_said(&r->progress, sm_seq(sm) - d->earlier, d->later - d->earlier);
+    }
+    progress_end(&r->progress);
+    return 0;
+}
+
+// ---- resources ----------------------------------------------------------------------
+
+static void print_json(struct diff *d, const struct touched *t, const struct sm_change *c)
+{
+    struct output *out = &d->r->out;
+    wire_json_change(c, &out->line);
+    out->line.size--; // its brace: more follows
+    output_format(out, ",\"seq\":%" PRIu64 ",\"time\":\"", t->seq);
+    output_time(out, t->time_ns);
+    output_format(out, "\",\"kind\":\"%s\"", command_kind_name(t->kind));
+    if (t->owner_size > 0) {
+        output_string(out, ",\"owner\":");
+        wire_json_string(&out->line, text_of(t->owner, t->owner_size));
+    }
+    output_format(out, ",\"changes\":%" PRIu64 "}\n", t->changes);
+}
+
+static const char *what_happened(const struct touched *t, const struct sm_change *c)
+{
+    if (!c->is_there) return "removed";
+    if (!c->was_there) return t->changes > 1 ? "made, last changed" : "made";
+    return t->changes > 1 ? "last changed" : "changed";
+}
+
+static void print_readable(struct diff *d, const struct touched *t, const struct sm_change *c)
+{
+    struct output *out = &d->r->out;
+    output_colour(out, COLOUR_BOLD);
+    output_word(out, c->name);
+    output_colour(out, COLOUR_NONE);
+    output_format(out, "  %s by %" PRIu64 " ", what_happened(t, c), t->seq);
+    output_time(out, t->time_ns);
+    output_format(out, " %s", command_kind_name(t->kind));
+    if (t->owner_size > 0) {
+        output_string(out, " of ");
+        output_word(out, text_of(t->owner, t->owner_size));
+    }
+    if (t->changes > 1) output_format(out, ", of %" PRIu64 " changes", t->changes);
+    output_string(out, "\n");
+    output_change(out, c);
+}
+
+static void print_touched(struct diff *d, const struct touched *t)
+{
+    struct sm_change c = {.name = touched_name(t), .was_there = t->was_there};
+    if (t->was_there)
+        kept_read(c.name, text_of(t->bytes + t->name_size, t->before_size), &d->pairs, &c.before);
+    c.is_there = sm_find(walk_state(d->walk), c.name, &c.after) == 0;
+    if (!fits(d->r->options, &c)) return;
+    if (c.was_there && c.is_there && kept_is_same(&c.before, &c.after)) {
+        d->returned++;
+        return;
+    }
+    d->differences++;
+    if (d->r->options->json)
+        print_json(d, t, &c);
+    else
+        print_readable(d, t, &c);
+    output_drain(&d->r->out);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct touched *x = *(const struct touched *const *)a;
+    const struct touched *y = *(const struct touched *const *)b;
+    return text_compare(touched_name(x), touched_name(y));
+}
+
+static void print_resources(struct diff *d)
+{
+    uint32_t at = 0, count = 0;
+    if (d->touched.count == 0) return;
+    struct touched **sorted = must_malloc(d->touched.count * sizeof(struct touched *));
+    for (struct touched *t; (t = table_next(&d->touched, &at)) != NULL;)
+        sorted[count++] = t;
+    qsort(sorted, count, sizeof(struct touched *), by_name);
+    for (uint32_t i = 0; i < count; i++)
+        print_touched(d, sorted[i]);
+    free(sorted);
+}
+
+// ---- queues -------------------------------------------------------------------------
+
+struct kept_entry {
+    uint64_t first_poll_ns;
+    uint32_t rank, type_size, state_size, id_size;
+};
+
+// What an entry is about: of both points they come by type, state and age.
+struct place {
+    struct text type, state, id;
+    uint64_t first_poll_ns;
+    uint32_t rank;
+};
+
+static bool keep_entry(void *context, const struct sm_queue_entry *e)
+{
+    struct diff *d = context;
+    if (!is_wanted(d->r->options->type, e->type)) return true;
+    struct kept_entry kept = {e->first_poll_ns, e->rank, e->type.size, e->state.size,
+                              e->request_id.size};
+    buffer_append(&d->entries, &kept, sizeof(kept));
+    buffer_text(&d->entries, e->type);
+    buffer_text(&d->entries, e->state);
+    buffer_text(&d->entries, e->request_id);
+    return true;
+}
+
+// The entries of the earlier point, from a place in the buffer on.
+struct entries {
+    struct diff *d;
+    size_t at, next;
+    struct place place; // at `at`
+    bool is_over;
+};
+
+static void entries_next(struct entries *e)
+{
+    const struct buffer *b = &e->d->entries;
+    struct kept_entry kept;
+    e->at = e->next;
+    e->is_over = e->at >= b->size;
+    if (e->is_over) return;
+    memcpy(&kept, b->data + e->at, sizeof(kept));
+    const char *texts = b->data + e->at + sizeof(kept);
+    e->place.type = text_of(texts, kept.type_size);
+    e->place.state = text_of(texts + kept.type_size, kept.state_size);
+    e->place.id = text_of(texts + kept.type_size + kept.state_size, kept.id_size);
+    e->place.first_poll_ns = kept.first_poll_ns;
+    e->place.rank = kept.rank;
+    e->next = e->at + sizeof(kept) + kept.type_size + kept.state_size + kept.id_size;
+}
+
+static int compare_queues(const struct place *a, const struct place *b)
+{
+    int order = text_compare(a->type, b->type);
+    return order != 0 ? order : text_compare(a->state, b->state);
+}
+
+static bool is_same_request(const struct place *a, const struct place *b)
+{
+    return a->first_poll_ns == b->first_poll_ns && text_equal(a->id, b->id);
+}
+
+static void print_place_json(struct output *out, const struct place *p)
+{
+    output_format(out, "{\"rank\":%" PRIu32 ",\"since\":\"", p->rank);
+    output_time(out, p->first_poll_ns);
+    output_string(out, "\"}");
+}
+
+static void print_entry(struct diff *d, const struct place *p, bool has_come)
+{
+    struct output *out = &d->r->out;
+    d->differences++;
+    if (d->r->options->json) {
+        output_string(out, "{\"queue\":{\"type\":");
+        wire_json_string(&out->line, p->type);
+        output_string(out, ",\"state\":");
+        wire_json_string(&out->line, p->state);
+        output_string(out, "},\"request\":");
+        wire_json_string(&out->line, p->id);
+        output_string(out, ",\"from\":");
+        if (has_come)
+            output_string(out, "null");
+        else
+            print_place_json(out, p);
+        output_string(out, ",\"to\":");
+        if (has_come)
+            print_place_json(out, p);
+        else
+            output_string(out, "null");
+        output_string(out, "}\n");
+    } else {
+        output_string(out, "queue ");
+        output_word(out, p->type);
+        output_string(out, " ");
+        output_word(out, p->state);
+        output_string(out, has_come ? ": came  " : ": went  ");
+        output_word(out, p->id);
+        output_format(out, "  %s %" PRIu32 ", since ", has_come ? "rank" : "had rank", p->rank);
+        output_time(out, p->first_poll_ns);
+        output_string(out, "\n");
+    }
+    output_drain(out);
+}
+
+// Whether the request is among the rest of its queue's old entries. Those before it went: what
+// comes takes its place behind all that stay, so that the order of these never changes. When it is
+// not among them, they all went.
+static bool skip_to(struct entries *old, const struct place *p)
+{
+    struct entries ahead = *old;
+    bool is_found = false;
+    while (!ahead.is_over && compare_queues(&ahead.place, p) == 0) {
+        is_found = is_same_request(&ahead.place, p);
+        if (is_found) break;
+        entries_next(&ahead);
+    }
+    while (!old->is_over && old->at < ahead.at) {
+        print_entry(old->d, &old->place, false);
+        entries_next(old);
+    }
+    return is_found;
+}
+
+static bool compare_entry(void *context, const struct sm_queue_entry *e)
+{
+    struct entries *old = context;
+    struct place p = {e->type, e->state, e->request_id, e->first_poll_ns, e->rank};
+    if (!is_wanted(old->d->r->options->type, e->type)) return true;
+    for (; !old->is_over && compare_queues(&old->place, &p) < 0; entries_next(old))
+        print_entry(old->d, &old->place, false);
+    if (skip_to(old, &p))
+        entries_next(old);
+    else
+        print_entry(old->d, &p, true);
+    return true;
+}
+
+static void print_queues(struct diff *d)
+{
+    struct entries old = {.d = d};
+    struct sm *sm = walk_state(d->walk);
+    entries_next(&old);
+    sm_queues(sm, sm_time_ns(sm), compare_entry, &old);
+    for (; !old.is_over; entries_next(&old))
+        print_entry(d, &old.place, false);
+}
+
+// ---- life cycles and config -----------------------------------------------------------
+
+static struct text keep_text(struct buffer *texts, struct text t)
+{
+    buffer_text(texts, t);
+    return text_of(NULL, t.size); // its place is found when all are there
+}
+
+static void keep_cycles(struct diff *d)
+{
+    const struct sm_life_cycle *cycles;
+    uint32_t count;
+    sm_life_cycles(walk_state(d->walk), &cycles, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct sm_life_cycle c = cycles[i];
+        c.type = keep_text(&d->cycle_texts, c.type);
+        c.state = keep_text(&d->cycle_texts, c.state);
+        buffer_append(&d->cycles, &c, sizeof(c));
+    }
+    struct sm_life_cycle *kept = (struct sm_life_cycle *)(void *)d->cycles.data;
+    const char *text = d->cycle_texts.data;
+    for (uint32_t i = 0; i < count; i++) {
+        kept[i].type.data = text;
+        kept[i].state.data = text + kept[i].type.size;
+        text = kept[i].state.data + kept[i].state.size;
+    }
+}
+
+// The fields of a life cycle that are shown.
+struct cycle_fields {
+    bool state, min_count, max_count, lifespan;
+};
+
+static struct cycle_fields cycle_fields(const struct sm_life_cycle *a,
+                                        const struct sm_life_cycle *b)
+{
+    if (a == NULL || b == NULL) return (struct cycle_fields){true, true, true, true};
+    return (struct cycle_fields){.state = !text_equal(a->state, b->state),
+                                 .min_count = a->min_count != b->min_count,
+                                 .max_count = a->max_count != b->max_count,
+                                 .lifespan = a->has_lifespan != b->has_lifespan ||
+                                             a->lifespan_ns != b->lifespan_ns};
+}
+
+static void print_cycle(struct output *out, const struct sm_life_cycle *c,
+                        const struct cycle_fields *f, bool is_json)
+{
+    const char *next = is_json ? "{" : "";
+    const char *between = is_json ? "," : " ";
+    const char *quote = is_json ? "\"" : "";
+    const char *colon = is_json ? ":" : " ";
+    if (c == NULL) {
+        output_string(out, is_json ? "null" : "none");
+        return;
+    }
+    if (f->state) {
+        output_format(out, "%s%sstate%s%s", next, quote, quote, colon);
+        next = between;
+        if (is_json)
+            wire_json_string(&out->line, c->state);
+        else
+            output_word(out, c->state);
+    }
+    if (f->min_count) {
+        output_format(out, "%s%smin-count%s%s%" PRId64, next, quote, quote, colon, c->min_count);
+        next = between;
+    }
+    if (f->max_count) {
+        output_format(out, "%s%smax-count%s%s%" PRId64, next, quote, quote, colon, c->max_count);
+        next = between;
+    }
+    if (f->lifespan) {
+        output_format(out, "%s%slifespan%s%s", next, quote, quote, colon);
+        if (!c->has_lifespan) {
+            output_string(out, is_json ? "null" : "-");
+        } else {
+            output_string(out, quote);
+            duration_format(c->lifespan_ns, &out->line);
+            output_string(out, quote);
+        }
+    }
+    if (is_json) output_string(out, "}");
+}
+
+// Of two life cycles of a type one may be NULL.
+static void compare_cycles(struct diff *d, struct text type, const struct sm_life_cycle *a,
+                           const struct sm_life_cycle *b)
+{
+    struct output *out = &d->r->out;
+    bool is_json = d->r->options->json;
+    struct cycle_fields f = cycle_fields(a, b);
+    if (!is_wanted(d->r->options->type, type)) return;
+    if (!f.state && !f.min_count && !f.max_count && !f.lifespan) return;
+    d->differences++;
+    if (is_json) {
+        output_string(out, "{\"dynamic\":");
+        wire_json_string(&out->line, type);
+        output_string(out, ",\"from\":");
+    } else {
+        output_string(out, "life cycle ");
+        output_word(out, type);
+        output_string(out, ": ");
+    }
+    print_cycle(out, a, &f, is_json);
+    output_string(out, is_json ? ",\"to\":" : " -> ");
+    print_cycle(out, b, &f, is_json);
+    output_string(out, is_json ? "}\n" : "\n");
+    output_drain(out);
+}
+
+static void print_cycles(struct diff *d)
+{
+    const struct sm_life_cycle *old = (const struct sm_life_cycle *)(const void *)d->cycles.data;
+    const struct sm_life_cycle *new;
+    uint32_t old_count = (uint32_t)(d->cycles.size / sizeof(*old));
+    uint32_t new_count, i = 0, j = 0;
+    sm_life_cycles(walk_state(d->walk), &new, &new_count);
+    while (i < old_count || j < new_count) {
+        int order = i == old_count   ? 1
+                    : j == new_count ? -1
+                                     : text_compare(old[i].type, new[j].type);
+        compare_cycles(d, order <= 0 ? old[i].type : new[j].type, order <= 0 ? &old[i] : NULL,
+                       order >= 0 ? &new[j] : NULL);
+        i += order <= 0;
+        j += order >= 0;
+    }
+}
+
+static void print_config(struct diff *d)
+{
+    struct output *out = &d->r->out;
+    if (hash128_equal(config_hash(walk_state(d->walk)), d->config)) return;
+    d->differences++;
+    bool is_json = d->r->options->json;
+    output_format(out,
+                  is_json ? "{\"config\":{\"seq\":%" PRIu64 ",\"time\":\""
+                          : "config  changed by %" PRIu64 " ",
+                  d->config_seq);
+    output_time(out, d->config_time_ns);
+    if (is_json)
+        output_format(out, "\",\"changes\":%" PRIu64 "}}\n", d->config_changes);
+    else if (d->config_changes > 1)
+        output_format(out, ", the last of %" PRIu64 " changes\n", d->config_changes);
+    else
+        output_string(out, "\n");
+}
+
+// ---- all of it ------------------------------------------------------------------------
+
+static void print_rest(struct diff *d)
+{
+    struct output *out = &d->r->out;
+    bool is_json = d->r->options->json;
+    if (d->differences == 0 && is_json) return;
+    if (d->differences == 0)
+        output_format(out, "no difference between %" PRIu64 " and %" PRIu64 "\n", d->earlier,
+                      d->later);
+    if (d->returned > 0 && is_json)
+        output_format(out, "{\"returned\":%" PRIu64 "}\n", d->returned);
+    else if (d->returned > 0)
+        output_format(out, "%" PRIu64 " %s changed in between and %s as before\n", d->returned,
+                      d->returned == 1 ? "resource" : "resources", d->returned == 1 ? "is" : "are");
+}
+
+static int compare(struct diff *d)
+{
+    const struct options *o = d->r->options;
+    struct sm *sm = walk_state(d->walk);
+    bool has_queues = o->resource == NULL && o->owner == NULL;
+    d->config = config_hash(sm);
+    if (has_queues) {
+        sm_queues(sm, sm_time_ns(sm), keep_entry, d);
+        keep_cycles(d);
+    }
+    int err = go_on(d);
+    if (err != 0) return err;
+    print_resources(d);
+    if (has_queues) {
+        print_queues(d);
+        print_cycles(d);
+    }
+    if (has_queues && o->type == NULL) print_config(d);
+    print_rest(d);
+    return 0;
+}
+
+static void diff_release(struct diff *d)
+{
+    uint32_t at = 0;
+    for (struct touched *t; (t = table_next(&d->touched, &at)) != NULL;)
+        touched_free(t);
+    table_release(&d->touched);
+    buffer_release(&d->entries);
+    buffer_release(&d->cycles);
+    buffer_release(&d->cycle_texts);
+    buffer_release(&d->scratch);
+    buffer_release(&d->pairs);
+    walk_leave(d->walk);
+}
+
+int replay_diff(struct replay *r)
+{
+    struct diff d = {.r = r};
+    uint64_t seqs[2] = {0, 0};
+    for (uint32_t i = 0; i < 2; i++) {
+        struct point p;
+        if (!point_parse(r->options->arguments[i], &p)) // options_read saw that it is one
+            return replay_fail(r, BOSKOS_E_MALFORMED, "%s is no point", r->options->arguments[i]);
+        int err = point_find(r->source, &r->span, &p, 0, &seqs[i], &r->problem);
+        if (err != 0) return err;
+    }
+    d.earlier = seqs[0] < seqs[1] ? seqs[0] : seqs[1];
+    d.later = seqs[0] < seqs[1] ? seqs[1] : seqs[0];
+    int err = replay_walk(r, d.earlier, &d.walk);
+    if (err == 0) err = compare(&d);
+    diff_release(&d);
+    return err;
+}

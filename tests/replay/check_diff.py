@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""Holds `boskos-replay diff` against the states at its two points, at random pairs of points of a random history.
+
+usage: check_diff.py BOSKOS_REPLAY MAKE_HISTORY [--seed S] [--commands N] [--snapshot-every M] [--pairs K]
+
+What differs is made anew here from two `show --json`, and by which command from the effects of `log --json`; it must be
+what `diff --json` prints, no more and no less, in either order of the points and with each of the options. A seed repeats
+a run. Exit code 1 after the first difference.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+
+import folder
+
+SIDE = ("type", "state", "owner", "lastupdate", "userdata", "expiration-date")
+CYCLE = ("state", "min-count", "max-count", "lifespan")
+BY_NAME = os.fsencode  # names sort by their bytes
+
+
+def sides(before, after, keys):
+    """What of two objects, or None, differs."""
+    if before is None or after is None:
+        return tuple(None if x is None else {k: x[k] for k in keys if k in x} for x in (before, after))
+    differ = [k for k in keys if before.get(k) != after.get(k)]
+    return {k: before.get(k) for k in differ}, {k: after.get(k) for k in differ}
+
+
+class Past:
+    def __init__(self, program, top):
+        self.program, self.top = program, top
+
+    def ask(self, *words):
+        """The lines of an answer, each of them JSON."""
+        ended = folder.Ended([self.program, "--data-dir", self.top, "--json", *words])
+        if ended.code != 0:
+            raise ValueError(str(ended))
+        return [json.loads(line) for line in ended.out.decode("utf-8").splitlines()]
+
+    def wanted(self, earlier, later, options):
+        """The lines that diff must print."""
+        a, b = (self.ask("show", "--at", str(seq))[0] for seq in (earlier, later))
+        commands = self.ask("log", "--from", str(earlier + 1), "--to", str(later)) if later > earlier else []
+        lines, returned = self.resources(a, b, commands, options)
+        if "resource" not in options and "owner" not in options:
+            lines += list(self.queues(a, b, options)) + list(self.cycles(a, b, options))
+            lines += list(self.config(a, b, commands)) if "type" not in options else []
+        return lines + ([{"returned": returned}] if lines and returned else [])
+
+    def resources(self, a, b, commands, options):
+        before, after = ({r["name"]: r for r in state["resources"]} for state in (a, b))
+        last, returned, there = {}, 0, dict(before)
+
+        def fits(name, *views):
+            return options.get("resource", name) == name and any(
+                r is not None and options.get("type", r["type"]) == r["type"] and
+                options.get("owner", r["owner"]) == r["owner"] for r in views)
+
+        for c in commands:
+            for e in c["effects"]:
+                name = e["resource"]
+                old = there.get(name)
+                new = None if e["to"] is None else {**(old or {}), **e["to"]}
+                if new is not None and new.get("expiration-date", "") is None:
+                    del new["expiration-date"]
+                there[name] = new
+                changes = last[name][1] + 1 if name in last else 1
+                last[name] = (c, changes)
+                if new is None and name not in before:
+                    returned += fits(name, old)
+                    del last[name]
+        lines = []
+        for name in sorted(last, key=BY_NAME):
+            old, new = before.get(name), after.get(name)
+            if not fits(name, old, new):
+                continue
+            if old == new:
+                returned += 1
+                continue
+            c, changes = last[name]
+            side_from, side_to = sides(old, new, SIDE)
+            line = {"resource": name, "from": side_from, "to": side_to, "seq": c["seq"], "time": c["time"],
+                    "kind": c["kind"], "changes": changes}
+            if "owner" in c["params"]:
+                line["owner"] = c["params"]["owner"]
+            lines.append(line)
+        unseen = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)} - last.keys()
+        if unseen:
+            raise ValueError(f"log tells of no change of {unseen}")
+        return lines, returned
+
+    @staticmethod
+    def queues(a, b, options):
+        def entries(state):
+            return {(q["type"], q["state"], r["id"], r["since"]): r["rank"] for q in state["queues"]
+                    for r in q["requests"] if options.get("type", q["type"]) == q["type"]}
+        before, after = entries(a), entries(b)
+        for was, olds, news in ((True, before, after), (False, after, before)):
+            for key, rank in olds.items():
+                if key in news:
+                    continue
+                place = {"rank": rank, "since": key[3]}
+                yield {"queue": {"type": key[0], "state": key[1]}, "request": key[2],
+                       "from": place if was else None, "to": None if was else place}
+
+    @staticmethod
+    def cycles(a, b, options):
+        before, after = ({c["type"]: c for c in state["dynamic"]} for state in (a, b))
+        for kind in sorted(before.keys() | after.keys(), key=BY_NAME):
+            if options.get("type", kind) == kind and before.get(kind) != after.get(kind):
+                side_from, side_to = sides(before.get(kind), after.get(kind), CYCLE)
+                yield {"dynamic": kind, "from": side_from, "to": side_to}
+
+    @staticmethod
+    def config(a, b, commands):
+        if a["config"] == b["config"]:
+            return
+        changes, last, config = 0, None, a["config"]
+        for c in commands:
+            if c["kind"] == "config" and c["params"]["config"] != config:
+                config, changes, last = c["params"]["config"], changes + 1, c
+        yield {"config": {"seq": last["seq"], "time": last["time"], "changes": changes}}
+
+    def check(self, job):
+        """None, or what is wrong; and how many lines were compared."""
+        first, second, options = job
+        words = [word for key, value in options.items() for word in ("--" + key, value)]
+        try:
+            wanted = self.wanted(min(first, second), max(first, second), options)
+            lines = self.ask("diff", str(first), str(second), *words)
+        except (ValueError, KeyError, TypeError) as e:
+            return repr(e), 0
+        # Of queues each says what went and what came by itself; here it is only which there are.
+        def order(line):
+            return json.dumps(line, sort_keys=True) if "queue" in line else ""
+        if sorted(lines, key=order) == sorted(wanted, key=order):
+            return None, len(lines)
+        at = next((i for i, (x, y) in enumerate(zip(wanted, lines)) if x != y), min(len(wanted), len(lines)))
+        return (f"line {at + 1} of {len(lines)} is\n  {lines[at:at + 1]}\nand should be, of {len(wanted)},\n  "
+                f"{wanted[at:at + 1]}"), 0
+
+
+def choose(numbers, past, commands, pairs):
+    """Pairs of points near and far, some with an option about what is at one of them."""
+    for i in range(pairs):
+        first = numbers.randint(0, commands)
+        far = numbers.choice((0, 1, 10, 100, 2000))
+        second = min(max(first + numbers.randint(-far, far), 0), commands)
+        options = {}
+        resources = past.ask("show", "--at", str(first))[0]["resources"] if i % 2 == 1 else []
+        if resources:
+            key = numbers.choice(("resource", "owner", "type"))
+            one = numbers.choice(resources)
+            options = {key: one["name" if key == "resource" else key]}
+        yield first, second, options
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
+    parser.add_argument("program")
+    parser.add_argument("make_history")
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    parser.add_argument("--commands", type=int, default=10000)
+    parser.add_argument("--snapshot-every", type=int, default=1000)
+    parser.add_argument("--pairs", type=int, default=200)
+    o = parser.parse_args()
+    print(f"seed {o.seed}", flush=True)
+    checked = lines = 0
+    wrong = None
+    with folder.temporary() as top:
+        made = folder.Ended([o.make_history, top, "--seed", str(o.seed), "--commands", str(o.commands),
+                             "--snapshot-every", str(o.snapshot_every)])
+        if made.code != 0:
+            sys.exit(f"the history cannot be made: {made}")
+        past = Past(o.program, top)
+        jobs = list(choose(random.Random(o.seed), past, o.commands, o.pairs))
+        for job, (wrong, count) in zip(jobs, folder.each(past.check, jobs)):
+            checked += 1
+            lines += count
+            if wrong is not None:
+                print(f"diff {job[0]} {job[1]} {job[2]}: {wrong}")
+                break
+    print(f"seed {o.seed}: {o.commands} commands, {checked} of {o.pairs} pairs, {lines} lines compared")
+    return 0 if wrong is None and checked == o.pairs and lines > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
