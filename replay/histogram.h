@@ -1,0 +1,41 @@
+// replay/histogram.h
+//
+// Counts of numbers of any size, for percentiles: each power of two is cut into as many parts as
+// the precision says, and only parts that were hit take memory. Histograms of one pool share a
+// budget: when it is used up all of them become coarser together. Pure but for memory.
+#ifndef REPLAY_HISTOGRAM_H
+#define REPLAY_HISTOGRAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HISTOGRAM_BITS 5u // 32 parts of a power of two: an error of at most 1/64
+
+struct histogram {
+    uint64_t *parts; // part << 48 | count, ascending; NULL: none yet
+    uint32_t count, capacity;
+    struct histogram *next; // in the pool
+};
+
+struct histogram_pool {
+    uint32_t bits;     // of precision
+    uint64_t capacity; // parts of all
+    uint64_t budget;   // as many may there be
+    struct histogram *first;
+};
+
+void histogram_pool_init(struct histogram_pool *p, uint64_t budget);
+
+// Frees what the histograms have, which are the caller's.
+void histogram_pool_release(struct histogram_pool *p);
+
+// Counts a number in a histogram, which was all zeros before the first and stays where it is.
+void histogram_add(struct histogram_pool *p, struct histogram *h, uint64_t number);
+
+// About the number of that rank, from 1 for the least on; at most the count of numbers added.
+uint64_t histogram_at(const struct histogram_pool *p, const struct histogram *h, uint64_t rank);
+
+// A number may be off by one part in so many.
+uint32_t histogram_error(const struct histogram_pool *p);
+
+#endif

@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""Holds `boskos-replay usage` against a count of its own, over random stretches of a random history.
+
+usage: check_usage.py BOSKOS_REPLAY MAKE_HISTORY MAKE_FOLDER [--seed S] [--commands N] [--snapshot-every M] [--stretches K]
+
+Here leases are followed one by one through the effects of `log --json`, and how long a request had waited is looked up in
+the queues of `show --json` before its grant. Counts and times must be the same to the nanosecond, percentiles within 2 %.
+Few requests of such a history wait, so that there is another one of nothing but queues; and a folder with more owners than
+usage keeps apart. A seed repeats a run. Exit code 1 after the first difference.
+"""
+
+import argparse
+import collections
+import json
+import os
+import random
+import sys
+from decimal import Decimal
+
+import folder
+from check_points import instant
+
+BY = ("type", "owner", "resource")
+NS = Decimal(10**9)
+OWNERS = 70000
+QUEUES_COMMANDS = 5000
+
+
+class Row:
+    def __init__(self):
+        self.at_start = self.begun = self.ended = self.at_end = self.held = self.existed = self.refused = 0
+        self.waits = []
+
+    def line(self, by, length):
+        """What usage must print of it, percentiles left out."""
+        line = {"at-start": self.at_start, "begun": self.begun, "ended": self.ended, "at-end": self.at_end,
+                "held-seconds": self.held / NS, "grants": len(self.waits), "waited": sum(w > 0 for w in self.waits),
+                "wait-max-seconds": max(self.waits) / NS if self.waits else None}
+        whole = length if by == "owner" else self.existed
+        line["average" if by == "owner" else "utilisation"] = (
+            None if whole == 0 else Decimal(self.held) / Decimal(whole))
+        if by != "owner":
+            line["existed-seconds"] = self.existed / NS
+        if by != "resource":
+            line["refused"] = self.refused
+        return line
+
+
+class Count:
+    """Follows leases and resources from one command to the next."""
+
+    def __init__(self, by, resources, since):
+        self.by, self.since = by, since
+        self.rows = collections.defaultdict(Row)
+        self.total = Row()
+        self.there = {r["name"]: r for r in resources}
+        self.leases, self.lives = {}, {}  # name -> (key, begin)
+        for r in resources:
+            self.begin(r, since, True)
+
+    def both(self, key):
+        return self.rows[key], self.total
+
+    def begin(self, r, now, is_start=False):
+        name = r["name"]
+        if self.by != "owner" and name not in self.lives:
+            key = r["type"] if self.by == "type" else name
+            self.lives[name] = (key, now)
+            self.rows[key]  # is there, if only with zeros
+        if r["owner"] != "" and name not in self.leases:
+            key = name if self.by == "resource" else r[self.by]
+            self.leases[name] = (key, now)
+            for row in self.both(key):
+                row.at_start += is_start
+                row.begun += not is_start
+
+    def end(self, name, now, lease, life, is_end=False):
+        if lease and name in self.leases:
+            key, begun = self.leases.pop(name)
+            for row in self.both(key):
+                row.held += now - begun
+                row.ended += not is_end
+                row.at_end += is_end
+        if life and name in self.lives:
+            key, begun = self.lives.pop(name)
+            for row in self.both(key):
+                row.existed += now - begun
+
+    def effect(self, e, now):
+        name = e["resource"]
+        old = self.there.get(name)
+        new = None if e["to"] is None else {"name": name, **(old or {}), **e["to"]}
+        is_moved = old is not None and new is not None and old["type"] != new["type"] and self.by == "type"
+        is_over = new is None or old is None or old["owner"] != new["owner"] or old["type"] != new["type"]
+        self.end(name, now, is_over, new is None or is_moved)
+        if new is None:
+            self.there.pop(name, None)
+        else:
+            self.there[name] = new
+            self.begin(new, now)
+
+    def acquire(self, c, waited):
+        """waited: nanoseconds of a grant, None for a refusal."""
+        if waited is None and self.by == "resource":
+            return
+        key = json.loads(c["reply"])["name"] if self.by == "resource" else c["params"][self.by]
+        for row in self.both(key):
+            if waited is None:
+                row.refused += 1
+            else:
+                row.waits.append(waited)
+
+    def finish(self, until):
+        for name in list(self.there):
+            self.end(name, until, True, True, is_end=True)
+        return self
+
+
+class Past:
+    def __init__(self, program, top):
+        self.program, self.top = program, top
+        self.waits = {}  # by the number of a granted acquire
+
+    def ask(self, *words):
+        ended = folder.Ended([self.program, "--data-dir", self.top, "--json", *words])
+        if ended.code != 0 or ended.err:
+            raise ValueError(str(ended))
+        return [json.loads(line, parse_float=Decimal) for line in ended.out.decode("utf-8").splitlines()]
+
+    def state(self, seq):
+        return self.ask("show", "--at", str(seq))[0]
+
+    def waited(self, c):
+        """How long the request of a grant had been in the queue that it asked for."""
+        if c["seq"] not in self.waits:
+            p, now = c["params"], instant(c["time"])
+            since = [instant(r["since"]) for q in (self.state(c["seq"] - 1)["queues"] if "request_id" in p else [])
+                     if (q["type"], q["state"]) == (p["type"], p["state"]) for r in q["requests"]
+                     if r["id"] == p["request_id"] and instant(r["expires"]) >= now]
+            self.waits[c["seq"]] = now - since[0] if since else 0
+        return self.waits[c["seq"]]
+
+    def count(self, by, first, last):
+        state = self.state(first - 1)
+        commands = self.ask("log", "--from", str(first), "--to", str(last))
+        since = instant(commands[0]["time"] if first == 1 else state["time"])
+        count = Count(by, state["resources"], since)
+        for c in commands:
+            now = instant(c["time"])
+            for e in c["effects"]:
+                count.effect(e, now)
+            if c["kind"] == "acquire" and (c["status"] != 200 or not self.is_repeat(c)):
+                count.acquire(c, self.waited(c) if c["status"] == 200 else None)
+        until = instant(commands[-1]["time"])
+        return count.finish(until), since, until
+
+    @staticmethod
+    def is_repeat(c):
+        """A grant always changes what it hands out: it gets an owner."""
+        return not any(e["to"] is not None and e["to"].get("owner", "") != "" for e in c["effects"])
+
+    def check(self, job):
+        """None, or what is wrong; and how many lines were compared."""
+        by, first, last = job
+        try:
+            lines = self.ask("usage", "--by", by, "--from", str(first), "--to", str(last))
+            count, since, until = self.count(by, first, last)
+            return self.compare(by, lines, count, until - since, (first, last)), len(lines)
+        except (ValueError, KeyError, TypeError, IndexError) as e:
+            return repr(e), 0
+
+    @staticmethod
+    def compare(by, lines, count, length, stretch):
+        *rows, total = lines
+        keys = [line[by] for line in rows]
+        wanted = sorted(count.rows, key=lambda k: (-count.rows[k].held, k.encode()))
+        if keys != wanted:
+            return f"the keys are {keys} and should be {wanted}"
+        if (total.pop("total"), total.pop("first"), total.pop("last")) != (True, *stretch):
+            return f"the total is {total}"
+        since, until = instant(total.pop("since")), instant(total.pop("until"))
+        if until - since != length:
+            return f"the stretch is of {until - since} ns and should be of {length}"
+        for line, row in zip(lines, [count.rows[k] for k in wanted] + [count.total]):
+            line.pop(by, None)
+            for percent in (50, 99):
+                wrong = percentile(line.pop(f"wait-p{percent}-seconds"), row.waits, percent)
+                if wrong is not None:
+                    return wrong
+            wanted_line = row.line(by, length)
+            share = "average" if by == "owner" else "utilisation"
+            if (line[share] is None) != (wanted_line[share] is None) or (
+                    line[share] is not None and abs(line[share] - wanted_line[share]) > Decimal("0.000001")):
+                return f"{share} of {line} should be {wanted_line[share]}"
+            line.pop(share), wanted_line.pop(share)
+            if line != wanted_line:
+                return f"{line}\nshould be {wanted_line}"
+        return None
+
+
+def percentile(value, waits, percent):
+    if not waits:
+        return None if value is None else f"{value} of no waits"
+    exact = sorted(waits)[-(-len(waits) * percent // 100) - 1] / NS
+    return None if abs(value - exact) <= exact / 50 else f"p{percent} is {value} and should be {exact} within 2 %"
+
+
+def make_queues(make_folder, numbers, tmp):
+    """A folder in which nearly all have to wait, some too long between two polls, from seconds to hours."""
+    script, top = os.path.join(tmp, "queues.txt"), os.path.join(tmp, "queues")
+    with open(script, "w", encoding="utf-8") as f:
+        f.write("0s started 0s\n0s config <<END\nresources:\n- {type: t, state: free, names: [a, b, c]}\n"
+                "- {type: u, state: free, names: [d]}\nEND\n")
+        now = 0
+        for i in range(QUEUES_COMMANDS - 2):
+            now += numbers.choice((0, 250, 1000, 3000))
+            if numbers.randint(1, 25) == 1:
+                f.write(f"{now}ms reset {numbers.choice('ttu')} busy {numbers.randint(1, 200)}s free\n")
+            else:
+                job = i // 500 * 4 + numbers.randint(0, 11)
+                f.write(f"{now}ms acquire {'tu'[job % 3 == 0]} free busy owner-{job % 7} id=job-{job}\n")
+    made = folder.Ended([make_folder, script, top])
+    if made.code != 0:
+        sys.exit(f"the folder of queues cannot be made: {made}")
+    return top
+
+
+def check_others(program, make_folder, tmp):
+    """None, or what is wrong when there are more owners than are kept apart."""
+    script, top = os.path.join(tmp, "owners.txt"), os.path.join(tmp, "owners")
+    with open(script, "w", encoding="utf-8") as f:
+        f.write("0s started 0s\n0s config <<END\nresources:\n- {type: t, state: free, names: [a]}\nEND\n"
+                f"1s repeat {OWNERS} acquire t free busy owner-#\n")
+    made = folder.Ended([make_folder, script, top])
+    if made.code != 0:
+        return f"the folder of many owners cannot be made: {made}"
+    ended = folder.Ended([program, "--data-dir", top, "--json", "usage", "--by", "owner"])
+    *rows, others, total = [json.loads(line) for line in ended.out.decode("utf-8").splitlines()]
+    if ended.code != 0 or b"65536" not in ended.err:
+        return str(ended)
+    counts = (len(rows), rows[0]["owner"], rows[0]["begun"], others.get("others"), others["refused"], total.get("total"),
+              total["refused"], total["begun"])
+    wanted = (65536, "owner-1", 1, True, OWNERS - 65536, True, OWNERS - 1, 1)
+    return None if counts == wanted else f"of {OWNERS} owners: {counts} and should be {wanted}"
+
+
+def choose(numbers, commands, count):
+    """All of it by each key, and stretches of all sizes."""
+    for by in BY:
+        yield by, 1, commands
+    for i in range(count):
+        first = numbers.randint(1, commands)
+        yield BY[i % 3], first, numbers.randint(first, min(first + 10**numbers.randint(0, 4), commands))
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
+    parser.add_argument("program")
+    parser.add_argument("make_history")
+    parser.add_argument("make_folder")
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    parser.add_argument("--commands", type=int, default=5000)
+    parser.add_argument("--snapshot-every", type=int, default=500)
+    parser.add_argument("--stretches", type=int, default=20)
+    o = parser.parse_args()
+    print(f"seed {o.seed}", flush=True)
+    numbers = random.Random(o.seed)
+    checked = lines = waited = grants = 0
+    with folder.temporary() as tmp:
+        history = os.path.join(tmp, "history")
+        made = folder.Ended([o.make_history, history, "--seed", str(o.seed), "--commands", str(o.commands),
+                             "--snapshot-every", str(o.snapshot_every)])
+        if made.code != 0:
+            sys.exit(f"the history cannot be made: {made}")
+        wrong = check_others(o.program, o.make_folder, tmp)
+        for top, commands in ((history, o.commands), (make_queues(o.make_folder, numbers, tmp), QUEUES_COMMANDS)):
+            past = Past(o.program, top)
+            for job in choose(numbers, commands, o.stretches) if wrong is None else []:
+                wrong, count = past.check(job)
+                if wrong is not None:
+                    wrong = f"{os.path.basename(top)}: usage --by {job[0]} --from {job[1]} --to {job[2]}: {wrong}"
+                    break
+                checked += 1
+                lines += count
+            waited += sum(w > 0 for w in past.waits.values())
+            grants += len(past.waits)
+    if wrong is not None:
+        print(wrong)
+    print(f"seed {o.seed}: {o.commands} commands, {checked} stretches, {lines} lines, {waited} of {grants} grants had "
+          "waited")
+    return 0 if wrong is None and checked == 2 * (o.stretches + 3) and waited > 100 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
