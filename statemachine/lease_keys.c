@@ -78,6 +78,16 @@ void lease_end(struct sm *sm, struct resource *r)
     r->owner = NULL;
 }
 
+int sm_find_lease(struct sm *sm, struct text owner, struct text key,
+                  struct sm_resource *ret_resource, struct text *ret_state)
+{
+    const struct lease_key *k = lease_key_find(sm, owner, key);
+    if (k == NULL) return BOSKOS_E_NOT_FOUND;
+    resource_view(k->resource, ret_resource);
+    *ret_state = symbol_text(k->state);
+    return 0;
+}
+
 void lease_keys_release(struct sm *sm)
 {
     uint32_t at = 0;

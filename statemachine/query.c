@@ -172,6 +172,23 @@ bool sm_list(struct sm *sm, const struct sm_filter *filter,
     return count < sm->picked_count;
 }
 
+void sm_unowned(struct sm *sm, struct text type, struct text state,
+                bool (*each)(void *context, const struct sm_resource *r), void *context)
+{
+    const struct type *t = type_find(sm, type);
+    const struct pool *p = t == NULL ? NULL : pool_find(sm, t, symbol_find(sm, state));
+    uint32_t size = p == NULL ? 0 : p->unowned.size;
+    uint32_t count;
+    for (uint32_t rank = 0; rank < size; rank += count) {
+        const struct order_entry *run = order_run(&p->unowned, rank, &count);
+        for (uint32_t i = 0; i < count; i++) {
+            struct sm_resource view;
+            resource_view(run[i].item, &view);
+            if (!each(context, &view)) return;
+        }
+    }
+}
+
 // ---- counts -----------------------------------------------------------------
 
 static int by_key(const void *a, const void *b)

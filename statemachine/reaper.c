@@ -16,8 +16,12 @@ void slept(struct sm *sm, uint64_t length_ns)
     sm->gaps[sm->gaps_count++] = (struct gap){sm->time_ns, length_ns};
 }
 
-// How much of the time since `since_ns` was slept through.
-static uint64_t slept_since(const struct sm *sm, uint64_t since_ns)
+uint64_t sm_grace_ns(const struct sm *sm)
+{
+    return sm->grace_ns;
+}
+
+uint64_t sm_slept_since_ns(const struct sm *sm, uint64_t since_ns)
 {
     uint64_t sum = 0;
     for (uint32_t i = sm->gaps_count; i-- > 0 && sm->gaps[i].end_ns > since_ns;) {
@@ -45,7 +49,7 @@ static bool expire_of(const struct sm *sm, const struct type *t, uint64_t *ret_e
 static uint64_t reap_instant(const struct sm *sm, uint64_t lastupdate_ns, uint64_t expire_ns)
 {
     uint64_t most = SM_NEVER - 1;
-    uint64_t wait = slept_since(sm, lastupdate_ns);
+    uint64_t wait = sm_slept_since_ns(sm, lastupdate_ns);
     wait = expire_ns > most - wait ? most : wait + expire_ns;
     return lastupdate_ns > most - wait ? most : lastupdate_ns + wait;
 }

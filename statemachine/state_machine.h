@@ -119,6 +119,13 @@ uint64_t sm_queue_due_ns(const struct sm *sm);
 // SM_NEVER when it is off or nothing is owned. Due when now >= this.
 uint64_t sm_reap_due_ns(const struct sm *sm);
 
+// The last started, clock or repaired; 0 before the first. The built-in reaper does nothing within
+// a period after it.
+uint64_t sm_grace_ns(const struct sm *sm);
+
+// How much of the time since an instant was slept through: it does not count as age of a lease.
+uint64_t sm_slept_since_ns(const struct sm *sm, uint64_t since_ns);
+
 // ---- queries ----------------------------------------------------------------
 
 uint64_t sm_seq(const struct sm *sm);     // of the last command, 0 for none
@@ -148,6 +155,17 @@ struct sm_filter {
 bool sm_list(struct sm *sm, const struct sm_filter *filter,
              bool (*each)(void *context, const struct sm_resource *r), void *context);
 
+// Calls `each` for the unowned resources of a type in a state, in the order in which acquire hands
+// them out: longest unchanged first, ties by name. Stops when it returns false. Views are borrowed
+// until the next sm_apply.
+void sm_unowned(struct sm *sm, struct text type, struct text state,
+                bool (*each)(void *context, const struct sm_resource *r), void *context);
+
+// The lease of an owner that has this idempotency key, and the state that its acquire asked for.
+// BOSKOS_E_NOT_FOUND when there is none. Both are borrowed until the next sm_apply.
+int sm_find_lease(struct sm *sm, struct text owner, struct text key,
+                  struct sm_resource *ret_resource, struct text *ret_state);
+
 struct sm_count {
     struct text key; // a state or an owner
     uint64_t count;
@@ -176,7 +194,8 @@ struct sm_queue_entry {
     uint64_t deadline_ns;   // dead when now is after this
 };
 
-// Calls `each` for every queue entry live at `now_ns`, by (type, state), then by rank.
+// Calls `each` for every queue entry live at `now_ns`, by (type, state), then by rank. Texts are
+// borrowed until the next sm_apply.
 void sm_queues(struct sm *sm, uint64_t now_ns,
                bool (*each)(void *context, const struct sm_queue_entry *e), void *context);
 

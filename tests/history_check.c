@@ -155,6 +155,26 @@ static bool check_lists(struct sm *sm, const struct model *m, struct maker *make
     return check_list(sm, m, &f, out) && is_same;
 }
 
+// What acquire hands out, in its order.
+struct unowned {
+    struct text type, state, name; // name: of the one before
+    uint64_t lastupdate_ns, count;
+    bool is_good;
+};
+
+static bool put_unowned(void *context, const struct sm_resource *r)
+{
+    struct unowned *u = context;
+    bool is_after = u->count == 0 || u->lastupdate_ns < r->lastupdate_ns ||
+                    (u->lastupdate_ns == r->lastupdate_ns && text_compare(u->name, r->name) < 0);
+    u->is_good = u->is_good && is_after && r->owner.size == 0 && text_equal(r->type, u->type) &&
+                 text_equal(r->state, u->state);
+    u->lastupdate_ns = r->lastupdate_ns;
+    u->name = r->name;
+    u->count++;
+    return u->is_good;
+}
+
 // ---- counts -----------------------------------------------------------------
 
 static uint64_t count_where(const struct model *m, struct text type, const struct text *state,
@@ -224,6 +244,38 @@ static bool check_types(struct sm *sm, const struct model *m, struct buffer *out
     return !differ(out, "types", TEXT(""), count, types) && is_same;
 }
 
+static bool check_unowned(struct sm *sm, const struct model *m, struct buffer *out)
+{
+    bool is_same = true;
+    for (uint32_t i = 0; i < m->resources_count; i++) {
+        const struct sm_resource *r = &m->resources[i];
+        struct unowned u = {.type = r->type, .state = r->state, .is_good = true};
+        sm_unowned(sm, r->type, r->state, put_unowned, &u);
+        is_same &= !differ(out, "order of the unowned in", r->state, u.is_good, true);
+        is_same &= !differ(out, "unowned in", r->state, u.count,
+                           count_where(m, r->type, &r->state, &TEXT("")));
+    }
+    return is_same;
+}
+
+static bool check_leases(struct sm *sm, const struct model *m, struct buffer *out)
+{
+    struct sm_resource r = {0};
+    struct text state = TEXT_NONE;
+    bool is_same = true;
+    for (uint32_t i = 0; i < m->keyed_count; i++) {
+        const struct keyed_acquire *k = &m->keyed[i];
+        int err = sm_find_lease(sm, k->owner, k->key, &r, &state);
+        is_same &= !differ(out, "lease of the key", k->key,
+                           err == 0 && text_equal(r.name, k->name) && text_equal(state, k->state) &&
+                               text_equal(r.owner, k->owner),
+                           true);
+        err = sm_find_lease(sm, TEXT("no such"), k->key, &r, &state);
+        is_same &= !differ(out, "lease of nobody", k->key, err == BOSKOS_E_NOT_FOUND, true);
+    }
+    return is_same;
+}
+
 // ---- what is due ------------------------------------------------------------
 
 static bool is_dynamic(const struct model *m, const struct sm_resource *r)
@@ -259,6 +311,27 @@ static bool check_queue_due(const struct sm *sm, const struct model *m, struct b
                    sm_queue_entries(sm) > live);
 }
 
+static uint64_t slept_since(const struct model *m, uint64_t since_ns)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < m->gaps_count; i++)
+        sum += m->gaps[i].at_ns > since_ns ? m->gaps[i].length_ns : 0;
+    return sum;
+}
+
+static bool check_slept(const struct sm *sm, const struct model *m, struct buffer *out)
+{
+    uint64_t grace_ns = m->gaps_count > 0 ? m->gaps[m->gaps_count - 1].at_ns : 0;
+    bool is_same = !differ(out, "grace", TEXT(""), sm_grace_ns(sm), grace_ns);
+    for (uint32_t i = 0; i < m->resources_count; i++) {
+        const struct sm_resource *r = &m->resources[i];
+        is_same &=
+            !differ(out, "slept since the last update of", r->name,
+                    sm_slept_since_ns(sm, r->lastupdate_ns), slept_since(m, r->lastupdate_ns));
+    }
+    return is_same;
+}
+
 // How old the resource may get; false when it is not the reaper's. Of a type's rules the last
 // counts.
 static bool reap_expire(const struct model *m, const struct sm_resource *r, uint64_t *ret_ns)
@@ -283,9 +356,7 @@ static bool check_reap_due(const struct sm *sm, const struct model *m, uint64_t 
         const struct sm_resource *r = &m->resources[i];
         uint64_t age_ns;
         if (!reap_expire(m, r, &age_ns)) continue;
-        for (uint32_t j = 0; j < m->gaps_count; j++) {
-            if (m->gaps[j].at_ns > r->lastupdate_ns) age_ns += m->gaps[j].length_ns;
-        }
+        age_ns += slept_since(m, r->lastupdate_ns);
         if (r->lastupdate_ns + age_ns < wanted) wanted = r->lastupdate_ns + age_ns;
     }
     uint64_t round_ns = m->gaps_count > 0 ? m->gaps[m->gaps_count - 1].at_ns : 0;
@@ -327,6 +398,9 @@ bool check_queries(struct sm *sm, const struct model *model, struct maker *maker
 {
     bool is_same = check_lists(sm, model, maker, out);
     is_same &= check_types(sm, model, out);
+    is_same &= check_unowned(sm, model, out);
+    is_same &= check_leases(sm, model, out);
+    is_same &= check_slept(sm, model, out);
     is_same &= check_expiry_due(sm, model, out);
     is_same &= check_queue_due(sm, model, out);
     is_same &= check_reap_due(sm, model, reaped_ns, out);
