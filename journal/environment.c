@@ -36,6 +36,45 @@ static int lmdb_open(const char *path, unsigned flags, uint64_t map_bytes, MDB_e
     return 0;
 }
 
+int journal_view_begin(MDB_env *env, MDB_txn **ret_txn)
+{
+    MDB_envinfo before = {0}, after = {0}; // from the meta pages; fails only without an environment
+    MDB_txn *txn = NULL;
+    (void)mdb_env_info(env, &before);
+    int rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0) return rc;
+    (void)mdb_env_info(env, &after);
+    // A commit writes its meta page first and lock.mdb then.
+    size_t id = mdb_txn_id(txn);
+    if (id + 1 < before.me_last_txnid || id > after.me_last_txnid) {
+        mdb_txn_abort(txn);
+        return MDB_BAD_TXN;
+    }
+    *ret_txn = txn;
+    return 0;
+}
+
+// Whoever may write asks: is lock.mdb one of another data.mdb? LMDB would take the wrong meta page,
+// and with it an old log or none. To begin a transaction for writing has LMDB finish first what a
+// killed writer left half done.
+static int table_check(MDB_env *env, bool *ret_is_other)
+{
+    MDB_envinfo info = {0};
+    MDB_txn *txn = NULL;
+    int rc = mdb_txn_begin(env, NULL, 0, &txn);
+    if (rc != 0) return rc;
+    rc = mdb_env_info(env, &info);
+    *ret_is_other = rc == 0 && mdb_txn_id(txn) != info.me_last_txnid + 1;
+    mdb_txn_abort(txn);
+    return rc;
+}
+
+static void environment_close(struct journal *j)
+{
+    if (j->env != NULL) mdb_env_close(j->env);
+    j->env = NULL;
+}
+
 static void page_is_damaged(MDB_env *env, const char *what)
 {
     const struct journal *j = mdb_env_get_userctx(env);
@@ -78,7 +117,7 @@ int journal_environment_make(const char *path, struct journal_problem *problem)
     MDB_env *env = NULL;
     MDB_txn *txn = NULL;
     int rc = file_make(path, "data.mdb");
-    if (rc == 0) rc = file_make(path, "lock.mdb");
+    if (rc == 0) rc = file_make(path, LOCK_TABLE_NAME);
     if (rc != 0) goto out;
 
     rc = lmdb_open(path, 0, MAP_BYTES_NEW, &env);
@@ -150,7 +189,7 @@ static int tables_find(struct journal *j, struct journal_problem *problem)
     // The format comes first: a newer one may have other tables.
     MDB_txn *txn = NULL;
     int err = 0;
-    int rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, &txn);
+    int rc = journal_view_begin(j->env, &txn);
     if (rc == 0) rc = mdb_dbi_open(txn, "meta", 0, &j->meta);
     if (rc == 0) err = format_check(j, txn, problem);
     if (rc == 0 && err == 0) rc = tables_open(txn, 0, j);
@@ -191,10 +230,7 @@ int journal_environment_read(struct journal *j, const char *name, struct journal
         environment_look(j);
         err = tables_find(j, problem);
     }
-    if (err != 0 && j->env != NULL) {
-        mdb_env_close(j->env);
-        j->env = NULL;
-    }
+    if (err != 0) environment_close(j);
     free(path);
     return err;
 }
@@ -203,20 +239,28 @@ int journal_environment_join(struct journal *j, struct journal_problem *problem)
 {
     int err = 0;
     int rc = lmdb_open(j->path, MDB_RDONLY, j->map_bytes, &j->env);
-    if (rc == EACCES || rc == EPERM) {
-        errno = rc;
-        return journal_problem(problem, BOSKOS_E_IO, 0,
-                               "%s: cannot read beside a running boskosd: %s; run as its user",
-                               j->path, strerror(rc));
-    }
     if (rc != 0) return journal_failed(problem, rc, j->path, "read data.mdb");
     environment_look(j);
     err = tables_find(j, problem);
-    if (err != 0) {
-        mdb_env_close(j->env);
-        j->env = NULL;
-    }
+    if (err != 0) environment_close(j);
     return err;
+}
+
+// Opens it for writing, with another lock.mdb when the one there is not of this data.mdb: readers
+// that have that one open have also the other data.mdb.
+static int writer_open(struct journal *j)
+{
+    bool is_other = false;
+    int rc = lmdb_open(j->path, 0, j->map_bytes, &j->env);
+    if (rc == 0) rc = table_check(j->env, &is_other);
+    if (rc != 0 || !is_other) return rc;
+    environment_close(j);
+    char *path = journal_path(j->path, LOCK_TABLE_NAME);
+    if (path == NULL) return ENOMEM;
+    rc = unlink(path) == 0 ? 0 : errno;
+    free(path);
+    if (rc == 0) rc = file_make(j->path, LOCK_TABLE_NAME);
+    return rc == 0 ? lmdb_open(j->path, 0, j->map_bytes, &j->env) : rc;
 }
 
 int journal_environment_open(struct journal *j, struct journal_problem *problem)
@@ -224,10 +268,11 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
     int err = data_check(j->path, problem);
     if (err == 0) err = journal_pages_check(j->path, problem);
     if (err != 0) return err;
-    int rc = file_make(j->path, "lock.mdb");
+    int rc = file_make(j->path, LOCK_TABLE_NAME);
     if (rc != 0) return journal_failed(problem, rc, j->path, "open lock.mdb for writing");
 
-    rc = lmdb_open(j->path, 0, j->map_bytes, &j->env);
+    rc = writer_open(j);
+    if (rc != 0) environment_close(j);
     if (rc == ENOMEM) {
         errno = rc;
         return journal_problem(problem, BOSKOS_E_NOMEM, 0,
@@ -246,9 +291,6 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
         err = journal_failed(problem, rc, j->path, "clear the readers in lock.mdb");
     else
         err = tables_find(j, problem);
-    if (err != 0) {
-        mdb_env_close(j->env);
-        j->env = NULL;
-    }
+    if (err != 0) environment_close(j);
     return err;
 }

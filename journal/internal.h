@@ -65,6 +65,7 @@ char *journal_path(const char *folder, const char *name);
 
 #define DATA_NAME "data.mdb"
 #define DATA_NEW_NAME "data.mdb.new" // a compacted copy that is not in its place yet
+#define LOCK_TABLE_NAME "lock.mdb"   // LMDB's own
 
 // Makes DIR when its parent is there, DIR/journal when it is not there, takes the lock exclusively,
 // and removes what was left unfinished by whoever had it before. Returned, caller frees the path
@@ -124,8 +125,15 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
 // nothing is written. Whoever writes it must be kept away.
 int journal_environment_read(struct journal *j, const char *name, struct journal_problem *problem);
 
-// The same with data.mdb while another process writes it: through LMDB's table of readers.
+// The same with data.mdb while another process writes it: through LMDB's table of readers, in which
+// the caller knows that it can write. BOSKOS_E_IO also when that table is of another data.mdb,
+// which is so only until whoever writes has found it out.
 int journal_environment_join(struct journal *j, struct journal_problem *problem);
+
+// mdb_txn_begin for reading, which believes what lock.mdb says of the last transaction. That
+// outlives data.mdb, when a compaction or a copy that is put back takes its place while a reader
+// has it open: MDB_BAD_TXN when the two cannot be of one log.
+int journal_view_begin(MDB_env *env, MDB_txn **ret_txn);
 
 // ---- reader.c -----------------------------------------------------------------
 
