@@ -71,23 +71,9 @@ void output_time(struct output *o, uint64_t time_ns)
     buffer_append(&o->line, text, time_format_nano(time_ns, text));
 }
 
-// Whether a word stands for itself among others. Characters beyond ASCII may be anything that
-// prints; what Go's %q would escape among them is seldom, and quoted too.
-static bool is_plain(struct text word)
-{
-    for (uint32_t i = 0; i < word.size; i++) {
-        unsigned char c = (unsigned char)word.data[i];
-        if (c <= ' ' || c == '"' || c == '\\' || c >= 0x7f) return false;
-    }
-    return word.size > 0;
-}
-
 void output_word(struct output *o, struct text word)
 {
-    if (is_plain(word))
-        buffer_text(&o->line, word);
-    else
-        wire_go_quote(&o->line, word);
+    wire_text_word(word, &o->line);
 }
 
 // Every byte but the following ones of a character.
@@ -101,12 +87,11 @@ static uint32_t columns(const char *bytes, size_t size)
 
 uint32_t output_width(struct text word)
 {
-    if (is_plain(word)) return word.size;
-    struct buffer quoted;
-    buffer_init(&quoted);
-    wire_go_quote(&quoted, word);
-    uint32_t width = columns(quoted.data, quoted.size);
-    buffer_release(&quoted);
+    struct buffer shown;
+    buffer_init(&shown);
+    wire_text_word(word, &shown);
+    uint32_t width = columns(shown.data, shown.size);
+    buffer_release(&shown);
     return width;
 }
 

@@ -36,8 +36,7 @@ void output_format(struct output *o, const char *format, ...) __attribute__((for
 void output_colour(struct output *o, enum colour c); // COLOUR_NONE ends one
 void output_time(struct output *o, uint64_t time_ns);
 
-// A name, a state, an owner: as it is, or quoted as Go's %q does when it is empty or has what would
-// break a line or a terminal.
+// A name, a state, an owner, as wire_text_word.
 void output_word(struct output *o, struct text word);
 
 // How many columns output_word takes.

@@ -43,15 +43,21 @@ static bool is_plain(struct text t)
     return true;
 }
 
+void wire_text_word(struct text word, struct buffer *out)
+{
+    if (is_plain(word))
+        buffer_text(out, word);
+    else
+        wire_go_quote(out, word);
+}
+
 static void add_text(struct params *p, const char *name, struct text value)
 {
     begin(p, name);
     if (p->is_json)
         wire_json_string(p->out, value);
-    else if (is_plain(value))
-        buffer_text(p->out, value);
     else
-        wire_go_quote(p->out, value);
+        wire_text_word(value, p->out);
 }
 
 // For a parameter that the command may be without.

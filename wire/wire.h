@@ -153,6 +153,10 @@ void wire_json_resource(struct buffer *out, const struct sm_resource *r, enum wi
 //   expire, reap    nothing
 void wire_json_params(const struct command *c, struct buffer *out);
 
+// Appends a word for people: as it is, or, when it is empty or has what could end a line or a word
+// or move a terminal, quoted as Go's %q does.
+void wire_text_word(struct text word, struct buffer *out);
+
 // Appends the same for people, as `type=t state=free owner=ann`: nothing in it ends the line or
 // moves a terminal. A value that is empty or holds a blank, a quote or what is not printable is
 // quoted as Go's %q does. Of a config it tells how many types and names there are
