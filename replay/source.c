@@ -226,6 +226,22 @@ int source_load_snapshot(struct source *s, uint64_t seq, struct sm **ret_sm,
     return recovery_load_snapshot(s->journal, seq, HASH_SEED, ret_sm, ret_chain, problem);
 }
 
+int source_snapshot_open(struct source *s, uint64_t seq, struct text *ret_bytes,
+                         struct journal_snapshot_map **ret_map, struct journal_problem *problem)
+{
+    struct journal_snapshot about;
+    if (s->slice == NULL)
+        return journal_snapshot_open(s->journal, seq, &about, ret_bytes, ret_map, problem);
+    *ret_bytes = slice_base(s->slice); // checked when it was opened
+    *ret_map = NULL;
+    return 0;
+}
+
+void source_snapshot_close(struct journal_snapshot_map *map)
+{
+    journal_snapshot_close(map);
+}
+
 static void notice_bad(struct source *s, const struct journal_problem *bad)
 {
     char what[sizeof(bad->text) + 64];

@@ -61,6 +61,11 @@ int source_load(struct source *s, uint64_t most, struct sm **ret_sm, struct hash
 int source_load_snapshot(struct source *s, uint64_t seq, struct sm **ret_sm,
                          struct hash128 *ret_chain, struct journal_problem *problem);
 
+// The bytes of a snapshot, as journal_snapshot_open, which end with source_snapshot_close.
+int source_snapshot_open(struct source *s, uint64_t seq, struct text *ret_bytes,
+                         struct journal_snapshot_map **ret_map, struct journal_problem *problem);
+void source_snapshot_close(struct journal_snapshot_map *map);
+
 // The last command whose time is not after `time_ns`; 0 when all that are kept are later.
 int source_find_time(struct source *s, uint64_t time_ns, uint64_t *ret_seq,
                      struct journal_problem *problem);
