@@ -210,20 +210,39 @@ void config_retype(struct sm *sm)
     }
 }
 
+static void add_owned(struct table *owned, const struct order *o)
+{
+    uint32_t count;
+    for (uint32_t rank = 0; rank < o->size; rank += count) {
+        const struct order_entry *run = order_run(o, rank, &count);
+        for (uint32_t i = 0; i < count; i++) {
+            table_add(owned, run[i].item);
+        }
+    }
+}
+
 // Takes from a config what the state does not hold itself: settings, and which names wait for a
-// type.
+// type. Only a name that is owned waits; they are few among all, and so near when they are looked
+// up.
 static void restore(struct sm *sm, const struct command_config *c)
 {
+    struct table owned = {0};
     take_settings(sm, c);
     take_types(sm, c);
+    for (uint32_t i = 0; i < sm->types_count; i++) {
+        for (const struct pool *p = sm->types[i]->pools; p != NULL; p = p->after) {
+            add_owned(&owned, &p->owned);
+        }
+    }
     for (uint32_t i = 0; i < c->entries_count; i++) {
         const struct sm_entry *e = &c->entries[i];
         for (uint32_t j = 0; j < e->names_count; j++) {
-            struct resource *r = resource_find(sm, e->names[j]);
+            struct resource *r = resource_find_in(sm, &owned, e->names[j]);
             if (r == NULL || text_equal(symbol_text(resource_type(r)->name), e->type)) continue;
             retype_add(sm, r, e->type, e->state);
         }
     }
+    table_release(&owned);
     for (uint32_t i = 0; i < sm->types_count; i++) {
         sm->types[i]->entry = NULL;
     }

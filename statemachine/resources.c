@@ -8,9 +8,14 @@ static bool resource_is(const void *item, const void *key)
     return text_equal(resource_name(item), *(const struct text *)key);
 }
 
+struct resource *resource_find_in(const struct sm *sm, const struct table *some, struct text name)
+{
+    return table_find(some, sm_hash(sm, name), resource_is, &name);
+}
+
 struct resource *resource_find(const struct sm *sm, struct text name)
 {
-    return table_find(&sm->resources, sm_hash(sm, name), resource_is, &name);
+    return resource_find_in(sm, &sm->resources, name);
 }
 
 uint64_t name_key(struct text name)

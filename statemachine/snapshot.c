@@ -365,6 +365,7 @@ static int read_body(struct canonical_reader *r, struct sm *sm, uint64_t form)
     }
     count = canonical_read_array(r);
     before = TEXT_NONE;
+    if (!r->failed) table_reserve(&sm->resources, count);
     for (uint32_t i = 0; i < count && !r->failed; i++) {
         read_resource(r, sm, &before);
     }

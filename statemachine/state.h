@@ -261,6 +261,9 @@ void types_release(struct sm *sm);
 
 struct resource *resource_find(const struct sm *sm, struct text name);
 
+// The same in a table that has only some of them.
+struct resource *resource_find_in(const struct sm *sm, const struct table *some, struct text name);
+
 // Adds an unowned resource, lastupdate = the present stamp. The name must be new.
 struct resource *resource_add(struct sm *sm, struct type *t, struct symbol *state, struct text name,
                               bool is_static);

@@ -63,6 +63,15 @@ static void resize(struct table *t, uint32_t capacity)
     free(old.slots);
 }
 
+void table_reserve(struct table *t, uint32_t count)
+{
+    uint32_t capacity = t->capacity == 0 ? CAPACITY_MIN : t->capacity;
+    ASSERT(count < UINT32_C(1) << 30);
+    while (count > capacity / 4 * 3)
+        capacity *= 2;
+    if (capacity > t->capacity) resize(t, capacity);
+}
+
 void table_add(struct table *t, void *item)
 {
     if (t->count + 1 > t->capacity / 4 * 3) {

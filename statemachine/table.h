@@ -26,6 +26,9 @@ void table_release(struct table *t); // not the items
 void *table_find(const struct table *t, uint32_t hash,
                  bool (*equal)(const void *item, const void *key), const void *key);
 
+// Makes room for so many items at once.
+void table_reserve(struct table *t, uint32_t count);
+
 // Adds an item that is not there.
 void table_add(struct table *t, void *item);
 
