@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "replay/invariants.h"
 
 #include "base/banned.h"
 
@@ -247,10 +248,13 @@ static bool check_why(struct reader *r)
 static bool check_bisect(struct reader *r)
 {
     const struct options *o = r->options;
+    struct invariant invariant;
     if (o->good.kind == POINT_NONE || o->bad.kind == POINT_NONE)
         return wrong(r, "bisect: give --good POINT and --bad POINT");
     if ((o->run == NULL) == (o->invariant == NULL))
         return wrong(r, "bisect: give --run COMMAND or --invariant NAME");
+    if (o->invariant != NULL && !invariant_parse(o->invariant, &invariant))
+        return wrong(r, "--invariant: \"%s\" is none of " INVARIANT_NAMES, o->invariant);
     return true;
 }
 
