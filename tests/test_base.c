@@ -398,13 +398,13 @@ static void test_duration_quote(void **state)
 static void test_error(void **state)
 {
     (void)state;
-    for (int error = BOSKOS_E_IN_USE; error <= 0; error++) {
+    for (int error = BOSKOS_E_TRIMMED; error <= 0; error++) {
         assert_string_not_equal(boskos_error_text(error), "unknown error");
-        for (int other = BOSKOS_E_IN_USE; other < error; other++)
+        for (int other = BOSKOS_E_TRIMMED; other < error; other++)
             assert_string_not_equal(boskos_error_text(error), boskos_error_text(other));
     }
     assert_string_equal(boskos_error_text(1), "unknown error");
-    assert_string_equal(boskos_error_text(BOSKOS_E_IN_USE - 1), "unknown error");
+    assert_string_equal(boskos_error_text(BOSKOS_E_TRIMMED - 1), "unknown error");
     assert_string_equal(boskos_error_text(INT_MIN), "unknown error");
 }
 
