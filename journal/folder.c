@@ -51,10 +51,10 @@ static int folder_make(const char *path)
     return chmod(path, FOLDER_MODE) == 0 ? 0 : errno;
 }
 
-// Makes DIR when it is not there.
-static int dir_make(const char *dir, struct journal_problem *problem)
+int journal_dir_make(const char *dir, bool *ret_made, struct journal_problem *problem)
 {
     int rc = folder_make(dir);
+    *ret_made = rc == 0;
     if (rc == EEXIST) {
         struct stat status;
         rc = stat(dir, &status) == 0 ? 0 : errno;
@@ -317,7 +317,8 @@ int journal_folder_open(const struct journal_options *options, char **ret_path, 
         goto out;
     }
     struct stat status;
-    err = options->must_exist ? 0 : dir_make(options->dir, problem);
+    bool is_made = false;
+    err = options->must_exist ? 0 : journal_dir_make(options->dir, &is_made, problem);
     if (err != 0) goto out;
 
     if (stat(path, &status) == 0) {

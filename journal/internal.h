@@ -67,6 +67,10 @@ char *journal_path(const char *folder, const char *name);
 #define DATA_NEW_NAME "data.mdb.new" // a compacted copy that is not in its place yet
 #define LOCK_TABLE_NAME "lock.mdb"   // LMDB's own
 
+// Makes DIR when it is not there and its parent is. *ret_made is always written: an error may come
+// after it was made.
+int journal_dir_make(const char *dir, bool *ret_made, struct journal_problem *problem);
+
 // Makes DIR when its parent is there, DIR/journal when it is not there, takes the lock exclusively,
 // and removes what was left unfinished by whoever had it before. Returned, caller frees the path
 // and closes the descriptor.
@@ -159,6 +163,17 @@ int journal_ends_read(struct journal *j, MDB_txn *txn, struct journal_problem *p
 
 // Where the log begins and ends, without looking at its records: equal when there are none.
 int journal_ends_look(struct journal *j, MDB_cursor *log, struct journal_problem *problem);
+
+// ---- repair.c: another journal beside -----------------------------------------
+
+// Makes a journal at j->path, of which nothing is open yet, that goes on after the record `before`.
+int journal_build_in(struct journal *j, const struct record *before,
+                     struct journal_problem *problem);
+
+// Flushes it and gives it its name in DIR. *ret_is_placed is written when it has that: an error may
+// come after it.
+int journal_build_place(struct journal *built, const char *name, bool *ret_is_placed,
+                        struct journal_problem *problem);
 
 // ---- space.c ----------------------------------------------------------------
 

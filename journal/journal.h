@@ -309,6 +309,38 @@ void journal_build_drop(struct journal *old);
 int journal_swap(struct journal *old, uint64_t seq, char **ret_kept,
                  struct journal_problem *problem);
 
+// ---- copying ------------------------------------------------------------------
+//
+// A journal in a data folder of its own, made record by record of another one, which may be
+// appended to meanwhile.
+
+struct journal_copy; // opaque
+
+// Begins DIR/journal.new, DIR being options->dir, which is made when it is not there. Its first
+// record will be the one after `before`, of which seq, time_ns and chain count (all zeros: it
+// begins at 1). BOSKOS_E_IN_USE when DIR has something else in it than a copy that was killed.
+// Returned, caller ends it with journal_copy_free or journal_copy_drop.
+int journal_copy_begin(const struct journal_options *options, const struct record *before,
+                       struct journal_copy **ret_copy, struct journal_problem *problem);
+
+// Adds the next record, whose chain says what its checksum has to come to, and its row (row->seq 0:
+// none). Both are copied. Errors are those of journal_append, and may be of records added before.
+int journal_copy_add(struct journal_copy *c, const struct record *record,
+                     const struct journal_row *row, struct journal_problem *problem);
+
+// Copies a snapshot; errors are those of journal_snapshot_open and of writing it.
+int journal_copy_snapshot(struct journal_copy *c, struct journal *from, uint64_t seq,
+                          struct journal_snapshot *ret_about, struct journal_problem *problem);
+
+// Flushes the copy, renames it to DIR/journal and closes it: from now on it may be opened. To be
+// called once.
+int journal_copy_end(struct journal_copy *c, struct journal_problem *problem);
+
+// Leaves what was made where it is, which is only of use after journal_copy_end.
+void journal_copy_free(struct journal_copy *c);
+// Removes what was made, DIR also if it was not there.
+void journal_copy_drop(struct journal_copy *c);
+
 // ---- readers ----------------------------------------------------------------
 
 // Clears the slots of readers that died with a transaction open: each would keep the log's pages

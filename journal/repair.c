@@ -101,6 +101,21 @@ static char *neighbour(const char *path, const char *name)
     return asprintf(&made, "%.*s/%s", (int)(slash - path), path, name) < 0 ? NULL : made;
 }
 
+int journal_build_in(struct journal *j, const struct record *before,
+                     struct journal_problem *problem)
+{
+    int err = journal_fresh_make(j->path, &j->lock_fd, problem);
+    if (err == 0) err = journal_environment_open(j, problem);
+    if (err == 0) err = journal_ends_find(j, problem);
+    if (err == 0) err = witness_open(j, problem);
+    if (err != 0) return err;
+    atomic_store(&j->first, before->seq + 1);
+    atomic_store(&j->end, before->seq + 1);
+    j->last_chain = before->chain;
+    j->last_time_ns = before->time_ns;
+    return 0;
+}
+
 int journal_build(struct journal *old, const struct record *before, struct journal **ret_journal,
                   struct journal_problem *problem)
 {
@@ -113,15 +128,8 @@ int journal_build(struct journal *old, const struct record *before, struct journ
     if (j == NULL) goto out;
     j->path = neighbour(old->path, FRESH_NAME);
     if (j->path == NULL) goto out;
-    err = journal_fresh_make(j->path, &j->lock_fd, problem);
-    if (err == 0) err = journal_environment_open(j, problem);
-    if (err == 0) err = journal_ends_find(j, problem);
-    if (err == 0) err = witness_open(j, problem);
+    err = journal_build_in(j, before, problem);
     if (err != 0) goto out;
-    atomic_store(&j->first, before->seq + 1);
-    atomic_store(&j->end, before->seq + 1);
-    j->last_chain = before->chain;
-    j->last_time_ns = before->time_ns;
     *ret_journal = j;
     j = NULL;
 out:
@@ -165,19 +173,27 @@ int journal_build_snapshot(struct journal *old, struct journal *built, uint64_t 
     return rc == 0 ? 0 : journal_failed(problem, rc, built->path, "take over a snapshot");
 }
 
-int journal_build_end(struct journal *built, struct journal_problem *problem)
+int journal_build_place(struct journal *built, const char *name, bool *ret_is_placed,
+                        struct journal_problem *problem)
 {
     int rc = fsync(built->witness_fd) == 0 ? 0 : errno;
     if (rc == 0) rc = journal_folder_sync(built->path);
-    char *whole = neighbour(built->path, REPAIRED_NAME);
+    char *whole = neighbour(built->path, name);
     char *dir = neighbour(built->path, "");
     if (whole == NULL || dir == NULL) rc = ENOMEM;
     if (rc == 0 && rename(built->path, whole) != 0) rc = errno;
+    if (rc == 0) *ret_is_placed = true;
     if (rc == 0) rc = journal_folder_sync(dir);
-    int err = rc == 0 ? 0 : journal_failed(problem, rc, built->path, "finish it");
-    journal_close(built);
     free(whole);
     free(dir);
+    return rc == 0 ? 0 : journal_failed(problem, rc, built->path, "finish it");
+}
+
+int journal_build_end(struct journal *built, struct journal_problem *problem)
+{
+    bool is_placed = false;
+    int err = journal_build_place(built, REPAIRED_NAME, &is_placed, problem);
+    journal_close(built);
     return err;
 }
 
