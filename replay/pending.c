@@ -19,8 +19,3 @@ int replay_export(struct replay *r)
 {
     return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
 }
-
-int replay_backup(struct replay *r)
-{
-    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
-}

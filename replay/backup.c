@@ -1,0 +1,369 @@
+// backup: a copy of the journal that a daemon starts on. Everything in it was replayed and compared
+// on the way, and read back afterwards.
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "replay/replay.h"
+#include "wire/wire.h"
+
+#include "base/banned.h"
+
+#define BEGINNINGS_MAX 4u    // tried, when a daemon removes them meanwhile
+#define PROGRESS_EVERY 4096u // commands
+#define KIB 1024u
+#define MIB (1024u * 1024u)
+
+struct backup {
+    struct replay *r;
+    struct journal_copy *copy;
+    struct walk *walk;
+    uint64_t first; // record of the copy
+    uint64_t base;  // the state that replaying begins with
+    uint64_t last;  // the command that was the last when it began
+    uint64_t last_time_ns;
+    struct hash128 chain; // of the last record that was copied
+    uint64_t *bases;      // oldest first
+    size_t bases_count, bases_next;
+    uint64_t snapshots, newest; // how many were copied, and the last of them
+    uint64_t bytes;
+    uint64_t missing; // the first command without a row, 0: none
+    bool is_gap;      // a later one has a row
+};
+
+// ---- where to -------------------------------------------------------------------
+
+// Is it `folder`, or below it?
+static bool is_in(const char *path, const char *folder)
+{
+    size_t size = strlen(folder);
+    return strncmp(path, folder, size) == 0 && (path[size] == '\0' || path[size] == '/');
+}
+
+// Nothing is made in the journal, nor beside it under a name that a daemon would take for one.
+static int check_place(struct replay *r)
+{
+    const char *to = r->options->to_path;
+    char parent[PATH_MAX], named[PATH_MAX], journal[PATH_MAX];
+    size_t size = strlen(to);
+    while (size > 1 && to[size - 1] == '/')
+        size--;
+    size_t name = size;
+    while (name > 0 && to[name - 1] != '/')
+        name--;
+    int written = snprintf(named, sizeof(named), "%.*s.", (int)name, to);
+    if (size == 0 || size >= sizeof(named) || written < 0)
+        return replay_fail(r, BOSKOS_E_IO, "--to: \"%s\" is no name of a folder", to);
+    if (realpath(named, parent) == NULL)
+        return replay_fail(r, BOSKOS_E_IO, "--to: %s cannot be made: %s", to, strerror(errno));
+    written = snprintf(named, sizeof(named), "%s/journal", r->options->data_dir);
+    if (written < 0 || (size_t)written >= sizeof(named) || realpath(named, journal) == NULL)
+        return replay_fail(r, BOSKOS_E_IO, "%s: %s", r->options->data_dir, strerror(errno));
+    bool is_journal = is_in(parent, journal);
+    *strrchr(journal, '/') = '\0';
+    bool is_beside = strcmp(parent, journal) == 0 && strncmp(to + name, "journal", 7) == 0;
+    if (!is_journal && !is_beside) return 0;
+    return replay_fail(
+        r, BOSKOS_E_IN_USE,
+        "--to: %s belongs to the journal that is to be copied; choose another folder", to);
+}
+
+// ---- what is copied ---------------------------------------------------------------
+
+static int is_gone(struct backup *b)
+{
+    return replay_fail(b->r, BOSKOS_E_TRIMMED,
+                       "the snapshot of command %" PRIu64 " is no longer kept", b->base);
+}
+
+// A snapshot must be of the record and of the state that the walk has come to.
+static int copy_snapshot(struct backup *b, uint64_t seq)
+{
+    struct replay *r = b->r;
+    struct journal_snapshot about;
+    int err = journal_copy_snapshot(b->copy, source_journal(r->source), seq, &about, &r->problem);
+    if (err == BOSKOS_E_NOT_FOUND) return seq == b->base ? is_gone(b) : 0;
+    if (err != 0) return err;
+    if (!hash128_equal(about.chain, b->chain) ||
+        !hash128_equal(about.digest, sm_digest(walk_state(b->walk)))) {
+        return replay_fail(r, BOSKOS_E_CORRUPT,
+                           "%s/journal/snapshot-%020" PRIu64 " is not what replaying gives",
+                           source_name(r->source), seq);
+    }
+    b->snapshots++;
+    b->newest = seq;
+    b->bytes += about.bytes;
+    return 0;
+}
+
+static int copy_snapshots(struct backup *b)
+{
+    uint64_t at = sm_seq(walk_state(b->walk));
+    int err = 0;
+    while (b->bases_next < b->bases_count && b->bases[b->bases_next] <= at && err == 0) {
+        uint64_t seq = b->bases[b->bases_next++];
+        if (seq == at && seq > 0) err = copy_snapshot(b, seq);
+    }
+    return err;
+}
+
+static int take_step(struct backup *b)
+{
+    const struct walk_step *step = NULL;
+    int err = walk_next(b->walk, &step, &b->r->problem);
+    if (err != 0) return err;
+    bool has_row = step->match != REPLAY_NO_ROW;
+    if (!has_row && b->missing == 0) b->missing = step->record.seq;
+    if (has_row && b->missing != 0) b->is_gap = true;
+    struct journal_row row = {step->record.seq, walk_row_made(b->walk)};
+    b->chain = step->record.chain;
+    err = journal_copy_add(b->copy, &step->record, &row, &b->r->problem);
+    return err != 0 ? err : copy_snapshots(b);
+}
+
+// A signal that would end this waits until nothing is left to be removed.
+static bool is_stopped(void)
+{
+    sigset_t pending;
+    (void)sigpending(&pending);
+    return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
+           sigismember(&pending, SIGHUP) == 1;
+}
+
+static int copy_records(struct backup *b)
+{
+    struct replay *r = b->r;
+    int err = copy_snapshots(b);
+    progress_begin(&r->progress, "commands");
+    for (uint64_t seq = b->base + 1; seq <= b->last && err == 0; seq++) {
+        if (seq % PROGRESS_EVERY == 0) {
+            r->report.done(r->report.context, seq - b->base, b->last - b->base);
+            if (is_stopped()) err = replay_fail(r, BOSKOS_E_STOPPED, "stopped");
+        }
+        if (err == 0) err = take_step(b);
+    }
+    progress_end(&r->progress);
+    return err;
+}
+
+// Results may be missing at the end only. Beside a daemon one may have come after its record was
+// read, so it is looked for once more.
+static int check_missing(struct backup *b)
+{
+    struct replay *r = b->r;
+    struct source_cursor *c = NULL;
+    struct record record;
+    struct journal_row row;
+    if (!b->is_gap) return 0;
+    int err = source_cursor_open(r->source, b->missing, NULL, &c, &r->problem);
+    if (err == 0) err = source_cursor_next(c, &record, &row, &r->problem);
+    source_cursor_close(c);
+    if (err != 0 || row.seq != 0) return err;
+    return replay_fail(r, BOSKOS_E_CORRUPT,
+                       "%s/journal/data.mdb: the result of command %" PRIu64
+                       " is missing, and a later one is there",
+                       source_name(r->source), b->missing);
+}
+
+// ---- its beginning ------------------------------------------------------------------
+
+// A log must have a record. Where the state to begin with is that of the last one the record itself
+// is copied, behind the one before it.
+static int begin_at_last(struct backup *b, const struct journal_options *options)
+{
+    struct replay *r = b->r;
+    struct source_cursor *c = NULL;
+    struct record record;
+    struct journal_row row;
+    if (source_first(r->source) >= b->last) {
+        return replay_fail(r, BOSKOS_E_NOT_FOUND,
+                           "%s has no command but the last one; start boskosd on it first",
+                           source_name(r->source));
+    }
+    int err = source_cursor_open(r->source, b->last - 1, NULL, &c, &r->problem);
+    if (err == 0) err = source_cursor_next(c, &record, &row, &r->problem);
+    if (err == 0) err = journal_copy_begin(options, &record, &b->copy, &r->problem);
+    if (err == 0) err = source_cursor_next(c, &record, &row, &r->problem);
+    if (err == 0) err = journal_copy_add(b->copy, &record, &row, &r->problem);
+    if (err == 0) b->chain = record.chain;
+    source_cursor_close(c);
+    b->first = b->last;
+    return err;
+}
+
+static int begin_copy(struct backup *b)
+{
+    struct replay *r = b->r;
+    struct journal_figures figures;
+    struct journal_snapshot about = {0};
+    struct journal_options options = {.dir = r->options->to_path};
+    int err = 0;
+    source_figures(r->source, &figures);
+    if (figures.log_bytes_file > JOURNAL_MAP_BYTES_DEFAULT / 2)
+        options.map_bytes = figures.log_bytes_file * 2;
+    if (b->base > 0) err = source_snapshot_about(r->source, b->base, &about, &r->problem);
+    if (err == BOSKOS_E_NOT_FOUND) return is_gone(b);
+    if (err != 0) return err;
+    b->chain = about.chain;
+    if (b->base > 0 && b->base == b->last) return begin_at_last(b, &options);
+    struct record before = {.seq = b->base, .time_ns = about.time_ns, .chain = about.chain};
+    b->first = b->base + 1;
+    return journal_copy_begin(&options, &before, &b->copy, &r->problem);
+}
+
+// From the oldest state that there is to the command that is the last just now.
+static int look(struct backup *b)
+{
+    struct replay *r = b->r;
+    int err = source_look(r->source, &r->span, &r->problem);
+    if (err == 0) err = source_bases(r->source, &b->bases, &b->bases_count, &r->problem);
+    if (err != 0) return err;
+    if (b->bases_count == 0 || b->bases[0] > r->span.last) {
+        return replay_fail(r, BOSKOS_E_TRIMMED, "the state after command %" PRIu64 " is gone",
+                           r->span.oldest);
+    }
+    b->base = b->bases[0];
+    b->last = r->span.last;
+    b->last_time_ns = r->span.last_time_ns;
+    return 0;
+}
+
+// ---- the copy is read back ------------------------------------------------------------
+
+static void copy_is_damaged(void *context, const char *why)
+{
+    struct backup *b = context;
+    journal_copy_drop(b->copy);
+    (void)fprintf(stderr, "boskos-replay: %s\n", why);
+    _exit(4);
+}
+
+static int is_other(struct backup *b)
+{
+    return replay_fail(b->r, BOSKOS_E_CORRUPT,
+                       "%s: the copy does not have what was written to it: its disk fails",
+                       b->r->options->to_path);
+}
+
+static int read_records(struct backup *b, struct source *s)
+{
+    struct replay *r = b->r;
+    struct source_cursor *c = NULL;
+    struct record record = {0};
+    struct journal_row row;
+    if (b->last == 0) return 0;
+    int err = source_cursor_open(s, b->first, NULL, &c, &r->problem);
+    for (uint64_t seq = b->first; seq <= b->last && err == 0; seq++) {
+        err = source_cursor_next(c, &record, &row, &r->problem);
+        if (err == 0 && row.seq == 0 && seq > b->base) err = is_other(b);
+    }
+    source_cursor_close(c);
+    if (err == 0 && !hash128_equal(record.chain, b->chain)) err = is_other(b);
+    return err;
+}
+
+static int read_back(struct backup *b)
+{
+    struct replay *r = b->r;
+    struct source_options options = {
+        .data_dir = r->options->to_path, .damaged = copy_is_damaged, .context = b};
+    struct source *s = NULL;
+    struct source_span span;
+    struct journal_figures figures;
+    struct sm *sm = NULL;
+    struct hash128 chain;
+    int err = source_open(&options, &s, &r->problem);
+    if (err == 0) err = source_look(s, &span, &r->problem);
+    if (err == 0 && (span.oldest != b->base || span.last != b->last)) err = is_other(b);
+    if (err == 0) err = read_records(b, s);
+    if (err == 0 && b->newest > 0)
+        err = source_load_snapshot(s, b->newest, &sm, &chain, &r->problem);
+    if (err == 0) {
+        source_figures(s, &figures);
+        b->bytes += figures.log_bytes_file;
+    }
+    sm_free(sm);
+    source_close(s);
+    return err;
+}
+
+// ---- the backup -----------------------------------------------------------------------
+
+static void say_done(const struct backup *b)
+{
+    struct output *out = &b->r->out;
+    const char *to = b->r->options->to_path;
+    bool is_small = b->bytes < MIB;
+    uint64_t unit = is_small ? KIB : MIB;
+    if (b->r->options->json) {
+        output_format(out, "{\"from\":%" PRIu64 ",\"to\":%" PRIu64 ",\"time\":\"", b->first,
+                      b->last);
+        output_time(out, b->last_time_ns);
+        output_format(out,
+                      "\",\"snapshots\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"dir\":", b->snapshots,
+                      b->bytes);
+        wire_json_string(&out->line, text_from(to));
+        output_string(out, "}\n");
+        return;
+    }
+    if (b->last == 0)
+        output_string(out, "backed up a journal without commands");
+    else
+        output_format(out, "backed up commands %" PRIu64 " to %" PRIu64, b->first, b->last);
+    output_format(out, ", %" PRIu64 " snapshot%s, %" PRIu64 " %s, to ", b->snapshots,
+                  b->snapshots == 1 ? "" : "s", (b->bytes + unit / 2) / unit,
+                  is_small ? "KiB" : "MiB");
+    output_word(out, text_from(to));
+    output_string(out, "\n");
+}
+
+static int make(struct backup *b)
+{
+    struct replay *r = b->r;
+    int err = look(b);
+    if (err == 0) err = replay_walk(r, b->base, &b->walk);
+    if (err == 0) err = begin_copy(b);
+    if (err == 0) err = copy_records(b);
+    if (err == 0) err = check_missing(b);
+    walk_close(b->walk); // the state is not needed twice
+    b->walk = NULL;
+    if (err == 0) err = journal_copy_end(b->copy, &r->problem);
+    if (err == 0) err = read_back(b);
+    if (err == 0 && is_stopped()) err = replay_fail(r, BOSKOS_E_STOPPED, "stopped");
+    free(b->bases);
+    b->bases = NULL;
+    if (err == 0)
+        journal_copy_free(b->copy);
+    else
+        journal_copy_drop(b->copy);
+    b->copy = NULL;
+    return err;
+}
+
+int replay_backup(struct replay *r)
+{
+    sigset_t held, before;
+    struct backup b = {.r = r};
+    int err = check_place(r);
+    if (err != 0) return err;
+    (void)sigemptyset(&held);
+    (void)sigaddset(&held, SIGINT);
+    (void)sigaddset(&held, SIGTERM);
+    (void)sigaddset(&held, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &held, &before);
+    for (uint32_t i = 1; i <= BEGINNINGS_MAX; i++) {
+        b = (struct backup){.r = r};
+        err = make(&b);
+        if (err != BOSKOS_E_TRIMMED || i == BEGINNINGS_MAX) break;
+        progress_end(&r->progress);
+        (void)fprintf(stderr, "boskos-replay: %s: boskosd has moved on; starting over\n",
+                      r->problem.text);
+    }
+    (void)sigprocmask(SIG_SETMASK, &before, NULL); // what came meanwhile ends this now
+    if (err == 0) say_done(&b);
+    return err;
+}
