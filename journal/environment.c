@@ -133,8 +133,11 @@ int journal_environment_make(const char *path, struct journal_problem *problem)
     if (rc != 0) goto out;
     rc = meta_put(txn, tables.meta, META_CREATED_BY, BOSKOSD_VERSION, strlen(BOSKOSD_VERSION));
     if (rc != 0) goto out;
+    errno = 0;
     rc = mdb_txn_commit(txn);
     txn = NULL;
+    // As in an append: a short write that no call calls an error.
+    if (rc == EIO && errno == 0) rc = ENOSPC;
 out:
     if (txn != NULL) mdb_txn_abort(txn);
     if (env != NULL) mdb_env_close(env);
