@@ -159,24 +159,15 @@ int journal_copy_add(struct journal_copy *c, const struct record *record,
     return flush(c, problem);
 }
 
-int journal_copy_snapshot(struct journal_copy *c, struct journal *from, uint64_t seq,
-                          struct journal_snapshot *ret_about, struct journal_problem *problem)
+int journal_copy_snapshot(struct journal_copy *c, const struct journal_snapshot *about,
+                          struct text bytes, struct journal_problem *problem)
 {
-    struct journal_snapshot about;
-    struct journal_snapshot_map *map = NULL;
     struct journal_snapshot_writer *w = NULL;
-    struct text bytes;
     ASSERT(c->to != NULL);
-    int err = journal_snapshot_open(from, seq, &about, &bytes, &map, problem);
+    int err = journal_snapshot_begin(c->to, about, &w, problem);
     if (err != 0) return err;
-    err = journal_snapshot_begin(c->to, &about, &w, problem);
-    if (err == 0) {
-        (void)journal_snapshot_add(w, bytes.data, bytes.size); // the commit has its error
-        err = journal_snapshot_commit(w, problem);
-    }
-    journal_snapshot_close(map);
-    if (err == 0) *ret_about = about;
-    return err;
+    (void)journal_snapshot_add(w, bytes.data, bytes.size); // the commit has its error
+    return journal_snapshot_commit(w, problem);
 }
 
 int journal_copy_end(struct journal_copy *c, struct journal_problem *problem)

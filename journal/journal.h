@@ -328,9 +328,9 @@ int journal_copy_begin(const struct journal_options *options, const struct recor
 int journal_copy_add(struct journal_copy *c, const struct record *record,
                      const struct journal_row *row, struct journal_problem *problem);
 
-// Copies a snapshot; errors are those of journal_snapshot_open and of writing it.
-int journal_copy_snapshot(struct journal_copy *c, struct journal *from, uint64_t seq,
-                          struct journal_snapshot *ret_about, struct journal_problem *problem);
+// Adds a snapshot, as journal_snapshot_open gave it. Errors are those of writing one.
+int journal_copy_snapshot(struct journal_copy *c, const struct journal_snapshot *about,
+                          struct text bytes, struct journal_problem *problem);
 
 // Flushes the copy, renames it to DIR/journal and closes it: from now on it may be opened. To be
 // called once.

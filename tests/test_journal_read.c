@@ -132,23 +132,32 @@ static void list(const struct folder *f, struct listing *ret)
     assert_int_equal(nftw(f->dir, list_one, 16, FTW_PHYS), 0);
 }
 
+static const struct file *file_named(const struct listing *l, const char *name)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (strcmp(l->files[i].name, name) == 0) return &l->files[i];
+    }
+    fail_msg("%s is gone", name);
+    abort(); // fail_msg does not return
+}
+
+static bool is_same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
 static void assert_same(const struct listing *before, const struct listing *after)
 {
     assert_int_equal(before->count, after->count);
     for (size_t i = 0; i < before->count; i++) {
-        const struct file *a = &before->files[i], *b = NULL;
-        for (size_t k = 0; k < after->count; k++) {
-            if (strcmp(after->files[k].name, a->name) == 0) b = &after->files[k];
-        }
-        if (b == NULL) fail_msg("%s is gone", a->name);
-        assert_non_null(b);
-        bool is_same =
-            a->status.st_mode == b->status.st_mode && a->status.st_ino == b->status.st_ino &&
-            a->status.st_size == b->status.st_size &&
-            memcmp(&a->status.st_mtim, &b->status.st_mtim, sizeof(a->status.st_mtim)) +
-                    memcmp(&a->status.st_ctim, &b->status.st_ctim, sizeof(a->status.st_ctim)) ==
-                0;
-        if (!is_same || !hash128_equal(a->content, b->content)) fail_msg("%s changed", a->name);
+        const struct file *a = &before->files[i], *b = file_named(after, a->name);
+        bool is_same = a->status.st_mode == b->status.st_mode &&
+                       a->status.st_ino == b->status.st_ino &&
+                       a->status.st_size == b->status.st_size &&
+                       is_same_time(a->status.st_mtim, b->status.st_mtim) &&
+                       is_same_time(a->status.st_ctim, b->status.st_ctim) &&
+                       hash128_equal(a->content, b->content);
+        if (!is_same) fail_msg("%s changed", a->name);
     }
 }
 
