@@ -49,6 +49,12 @@ struct hash128 hash128_chain(struct hash128 before, const void *bytes, size_t si
     return from_xxh(XXH3_128bits_digest(&state));
 }
 
+struct hash128 hash128_secret(const uint8_t secret[HASH_SECRET_BYTES], const void *bytes,
+                              size_t size)
+{
+    return from_xxh(XXH3_128bits_withSecret(bytes, size, secret, HASH_SECRET_BYTES));
+}
+
 struct hash128_stream *hash128_stream_new(void)
 {
     // XXH3 wants its state aligned to 64 bytes, which malloc does not promise; the struct's size is

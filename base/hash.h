@@ -22,6 +22,12 @@ struct hash128 hash128(const void *bytes, size_t size);
 // by `bytes`.
 struct hash128 hash128_chain(struct hash128 before, const void *bytes, size_t size);
 
+// A hash that says nothing about `bytes` to who does not know the secret: random bytes, the same
+// for all that are to be compared.
+#define HASH_SECRET_BYTES 192
+struct hash128 hash128_secret(const uint8_t secret[HASH_SECRET_BYTES], const void *bytes,
+                              size_t size);
+
 // A hash over pieces, for what is streamed. new: returned, caller frees; NULL without memory.
 struct hash128_stream;
 struct hash128_stream *hash128_stream_new(void);

@@ -442,6 +442,26 @@ static void test_hash_chain(void **state)
     assert_true(hash128_equal(hash128_chain(before, NULL, 0), hash128(joined, 16)));
 }
 
+static void test_hash_secret(void **state)
+{
+    (void)state;
+    static uint8_t bytes[300], secret[HASH_SECRET_BYTES], other[HASH_SECRET_BYTES];
+    for (size_t i = 0; i < sizeof(secret); i++)
+        secret[i] = (uint8_t)(i * 11 + 1);
+    memcpy(other, secret, sizeof(other));
+    other[HASH_SECRET_BYTES / 4] ^= 1;
+
+    // Short and long bytes are hashed in different ways: all use the secret.
+    for (size_t size = 33; size <= sizeof(bytes); size += 7) {
+        struct hash128 h = hash128_secret(secret, bytes, size);
+        assert_true(hash128_equal(h, hash128_secret(secret, bytes, size)));
+        assert_false(hash128_equal(h, hash128(bytes, size)));
+        assert_false(hash128_equal(h, hash128_secret(other, bytes, size)));
+        bytes[size - 1] ^= 1;
+        assert_false(hash128_equal(h, hash128_secret(secret, bytes, size)));
+    }
+}
+
 static void test_hash_stream(void **state)
 {
     (void)state;
@@ -665,6 +685,7 @@ int main(void)
         cmocka_unit_test(test_error),
         cmocka_unit_test(test_hash_values),
         cmocka_unit_test(test_hash_chain),
+        cmocka_unit_test(test_hash_secret),
         cmocka_unit_test(test_hash_stream),
         cmocka_unit_test(test_hash_arithmetic),
         cmocka_unit_test(test_text),
