@@ -13,6 +13,11 @@ uint64_t sm_time_ns(const struct sm *sm)
     return sm->time_ns;
 }
 
+uint32_t sm_salt(const struct sm *sm)
+{
+    return sm->salt;
+}
+
 struct hash128 sm_digest(const struct sm *sm)
 {
     return sm->digest;

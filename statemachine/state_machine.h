@@ -130,6 +130,7 @@ uint64_t sm_slept_since_ns(const struct sm *sm, uint64_t since_ns);
 
 uint64_t sm_seq(const struct sm *sm);     // of the last command, 0 for none
 uint64_t sm_time_ns(const struct sm *sm); // and its stamp
+uint32_t sm_salt(const struct sm *sm);    // of the first `started`, 0 before it
 struct hash128 sm_digest(const struct sm *sm);
 uint64_t sm_resources_count(const struct sm *sm);
 bool sm_has_config(const struct sm *sm); // a config command was applied
@@ -233,6 +234,38 @@ int sm_snapshot_write(struct sm *sm, int (*write)(void *context, const void *byt
 // bytes have not the form or the digest they claim, BOSKOS_E_TOO_NEW for another version of the
 // form.
 int sm_snapshot_read(struct text bytes, uint64_t hash_seed, struct sm **ret_sm);
+
+// ---- copies -----------------------------------------------------------------
+
+// What a text of the state is.
+enum sm_text {
+    SM_TEXT_NAME,
+    SM_TEXT_TYPE,
+    SM_TEXT_STATE,
+    SM_TEXT_OWNER,
+    SM_TEXT_REQUEST, // the id of a queued request
+    SM_TEXT_KEY      // an idempotency key
+};
+
+// How a copy's texts come from the original's. What is given back is borrowed until the next call
+// of any of them. Texts of a kind that are different must stay different.
+struct sm_copying {
+    void *context;
+    struct text (*text)(void *context, enum sm_text what, struct text t); // `t` is not empty
+    // The userdata of a resource: sorted by key, no value empty; there may be none left.
+    void (*userdata)(void *context, const struct userdata_pair *pairs, uint32_t count,
+                     const struct userdata_pair **ret_pairs, uint32_t *ret_count);
+    // The payload of the `config` in force.
+    struct text (*config)(void *context, struct text payload);
+};
+
+// A copy of the state with other texts; all else is the same, sequence number and time too. With
+// texts in the same byte order, the same states equal to the same names, and the states that the
+// rules know (dirty, toBeDeleted, tombstone) as they were, the copy goes on as the original does.
+// BOSKOS_E_MALFORMED: two texts became one, a name is too long, or the config is none;
+// BOSKOS_E_TOO_LARGE: a resource's userdata is. Returned, caller frees with sm_free.
+int sm_copy(const struct sm *sm, const struct sm_copying *how, uint64_t hash_seed,
+            struct sm **ret_sm);
 
 // Recomputes the digest from scratch; equal to sm_digest unless there is a bug. For tests and
 // verify.
