@@ -62,6 +62,11 @@ struct sm *walk_state(struct walk *w)
     return w->sm;
 }
 
+struct hash128 walk_chain(const struct walk *w)
+{
+    return w->chain;
+}
+
 void walk_trace(struct walk *w)
 {
     sm_trace(w->sm);

@@ -41,6 +41,9 @@ void walk_leave(struct walk *w);
 // The state as it is now, borrowed. It must not be changed but by the walk.
 struct sm *walk_state(struct walk *w);
 
+// The checksum of the record that the state is at; zeros before the first.
+struct hash128 walk_chain(const struct walk *w);
+
 // From now on walk_changes says what each command changed.
 void walk_trace(struct walk *w);
 
