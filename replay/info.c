@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "journal/slice.h"
 #include "replay/replay.h"
 
 #include "base/banned.h"
@@ -151,9 +152,15 @@ static void print_json(struct info *i)
     json_counts(i);
     output_format(out,
                   ",\"log_bytes\":%" PRIu64 ",\"log_bytes_file\":%" PRIu64
-                  ",\"snapshots_bytes\":%" PRIu64 ",\"held\":%s}\n",
+                  ",\"snapshots_bytes\":%" PRIu64 ",\"held\":%s",
                   i->figures.log_bytes_used, i->figures.log_bytes_file, i->snapshots_bytes,
                   source_is_held(i->r->source) ? "true" : "false");
+    if (i->r->options->file != NULL) {
+        uint32_t flags = source_flags(i->r->source);
+        output_format(out, ",\"redacted\":%s,\"userdata\":\"%s\"",
+                      (flags & SLICE_REDACTED) != 0 ? "true" : "false", replay_userdata(flags));
+    }
+    output_string(out, "}\n");
 }
 
 // ---- for people -----------------------------------------------------------------
@@ -180,6 +187,9 @@ static void print_readable(struct info *i)
     const struct source_span *span = &i->r->span;
     output_format(out, "%s%s\n", source_name(i->r->source),
                   source_is_held(i->r->source) ? " (a boskosd has it)" : "");
+    if (i->r->options->file != NULL) {
+        output_format(out, "exported   %s\n", replay_export_kind(source_flags(i->r->source)));
+    }
     if (i->first <= span->last) {
         output_format(out, "commands   %" PRIu64 " to %" PRIu64 ", ", i->first, span->last);
         output_time(out, i->first_time_ns);

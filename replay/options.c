@@ -282,9 +282,11 @@ static bool check_command(struct reader *r)
         return wrong(r, "--by: \"%s\" is none of owner type resource", o->by);
     case REPLAY_BISECT: return check_bisect(r);
     case REPLAY_EXPORT:
-    case REPLAY_BACKUP:
-        return o->to_path != NULL || wrong(r, "%s: give --to %s", commands[o->command].name,
-                                           o->command == REPLAY_EXPORT ? "FILE" : "DIR");
+        if (o->redact && o->with_userdata)
+            return wrong(r, "export: --redact replaces userdata, --with-userdata keeps it: give "
+                            "one");
+        return o->to_path != NULL || wrong(r, "export: give --to FILE");
+    case REPLAY_BACKUP: return o->to_path != NULL || wrong(r, "backup: give --to DIR");
     case REPLAY_INFO:
     case REPLAY_SHOW:
     case REPLAY_WHO:

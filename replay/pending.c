@@ -14,8 +14,3 @@ int replay_why(struct replay *r)
 {
     return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
 }
-
-int replay_export(struct replay *r)
-{
-    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
-}

@@ -2,6 +2,8 @@
 
 #include <stdarg.h>
 
+#include "journal/slice.h"
+
 #include "base/banned.h"
 
 int replay_fail(struct replay *r, int err, const char *format, ...)
@@ -28,6 +30,20 @@ int replay_stretch(struct replay *r, uint64_t *ret_from, uint64_t *ret_to)
     *ret_from = from;
     *ret_to = to;
     return 0;
+}
+
+const char *replay_export_kind(uint32_t flags)
+{
+    bool has_userdata = (flags & SLICE_NO_USERDATA) == 0;
+    if ((flags & SLICE_REDACTED) != 0)
+        return has_userdata ? "redacted" : "redacted, without userdata";
+    return has_userdata ? "with userdata" : "without userdata";
+}
+
+const char *replay_userdata(uint32_t flags)
+{
+    if ((flags & SLICE_NO_USERDATA) != 0) return "left out";
+    return (flags & SLICE_REDACTED) != 0 ? "replaced" : "kept";
 }
 
 int replay_walk(struct replay *r, uint64_t at, struct walk **ret_walk)

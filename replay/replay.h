@@ -46,6 +46,11 @@ int replay_fail(struct replay *r, int err, const char *format, ...)
 // it ends at the present end. *ret_from is *ret_to + 1 when there is none.
 int replay_stretch(struct replay *r, uint64_t *ret_from, uint64_t *ret_to);
 
+// What was done to an exported file with these flags (SLICE_..., journal/slice.h): for people, and
+// what became of userdata.
+const char *replay_export_kind(uint32_t flags);
+const char *replay_userdata(uint32_t flags);
+
 // Opens a walk at the state after command `at`, with progress.
 int replay_walk(struct replay *r, uint64_t at, struct walk **ret_walk);
 

@@ -1,0 +1,435 @@
+// export: a part of the past in one file, as it is or saying less.
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "base/assert.h"
+#include "journal/slice.h"
+#include "replay/proof.h"
+#include "replay/replay.h"
+#include "wire/wire.h"
+
+#include "base/banned.h"
+
+#define LOOK_EVERY 64u // commands, for a signal and for the progress
+#define SIZE_TEXT_BYTES 32u
+#define ROWS_LOOKED_AT 512u // as many as a cursor reads at one moment
+
+struct export
+{
+    struct replay *r;
+    const char *path;
+    uint64_t from, to; // commands
+    uint32_t flags;
+    struct walk *walk;
+    struct slice_writer *writer;
+    bool rows_have_ended; // a result was missing: those after it are not written either
+    struct buffer row;
+
+    // When something is left out or replaced:
+    struct redact *redact;
+    struct sm *other; // the state that the other commands come to
+    struct command_decoder *decoder;
+    struct buffer payload;
+
+    sigset_t signals, signals_before;
+};
+
+// ---- signals --------------------------------------------------------------------
+
+// What would end the process waits until the unfinished file is removed. What is ignored stays so.
+static void hold_signals(struct export *e)
+{
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+    (void)sigemptyset(&e->signals);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        struct sigaction action;
+        bool is_ignored = sigaction(ends[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+        if (!is_ignored) (void)sigaddset(&e->signals, ends[i]);
+    }
+    (void)sigprocmask(SIG_BLOCK, &e->signals, &e->signals_before);
+}
+
+// One that waits ends the process here.
+static void release_signals(const struct export *e)
+{
+    (void)sigprocmask(SIG_SETMASK, &e->signals_before, NULL);
+}
+
+static int check_signals(struct export *e)
+{
+    sigset_t waiting;
+    if (sigpending(&waiting) != 0) return 0;
+    for (int number = 1; number < NSIG; number++) {
+        if (sigismember(&e->signals, number) == 1 && sigismember(&waiting, number) == 1)
+            return replay_fail(e->r, BOSKOS_E_STOPPED, "stopped by a signal: %s was not written",
+                               e->path);
+    }
+    return 0;
+}
+
+static int look_around(struct export *e, uint64_t seq)
+{
+    if (seq % LOOK_EVERY != 0) return 0;
+    progress_said(&e->r->progress, seq - e->from + 1, e->to - e->from + 1);
+    return check_signals(e);
+}
+
+// ---- what there is --------------------------------------------------------------
+
+static int learn_records(struct export *e)
+{
+    struct replay *r = e->r;
+    struct source_cursor *c = NULL;
+    struct record record;
+    struct journal_row row;
+    struct command command;
+    struct hash128 before = walk_chain(e->walk);
+    int err = source_cursor_open(r->source, e->from, &before, &c, &r->problem);
+    progress_begin(&r->progress, "commands read");
+    for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
+        err = source_cursor_next(c, &record, &row, &r->problem);
+        if (err != 0) break;
+        // What cannot be decoded is met again by the walk, which says it.
+        if (command_decode(e->decoder, record.kind, record.payload, &command) != 0) break;
+        command.seq = record.seq;
+        command.time_ns = record.time_ns;
+        redact_learn_command(e->redact, &command);
+        if (seq % LOOK_EVERY == 0)
+            progress_said(&r->progress, seq - e->from + 1, e->to - e->from + 1);
+    }
+    progress_end(&r->progress);
+    source_cursor_close(c);
+    return err;
+}
+
+// Seldom: a name that somebody chose lies among those that the server makes.
+static int learn_made(struct export *e)
+{
+    struct replay *r = e->r;
+    struct walk *w = NULL;
+    const struct walk_step *step = NULL;
+    const struct sm_change *changes;
+    uint32_t count;
+    int err = replay_walk(r, e->from - 1, &w);
+    if (err != 0) return err;
+    walk_trace(w);
+    progress_begin(&r->progress, "commands looked through");
+    for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
+        err = walk_next(w, &step, &r->problem);
+        if (err != 0) break;
+        walk_changes(w, &changes, &count);
+        for (uint32_t i = 0; i < count; i++) {
+            if (!changes[i].was_there) redact_learn_made(e->redact, changes[i].name);
+        }
+        if (seq % LOOK_EVERY == 0)
+            progress_said(&r->progress, seq - e->from + 1, e->to - e->from + 1);
+    }
+    progress_end(&r->progress);
+    walk_close(w);
+    return err;
+}
+
+// The state that the other commands begin with.
+static int make_other(struct export *e)
+{
+    int err = redact_state(e->redact, walk_state(e->walk), &e->other);
+    if (err == 0) return 0;
+    return replay_fail(e->r, BOSKOS_E_IO,
+                       "the state after command %" PRIu64 " cannot be redacted: %s; "
+                       "export without --redact",
+                       e->from - 1,
+                       err == BOSKOS_E_TOO_LARGE ? "a resource's userdata would be too large"
+                                                 : boskos_error_text(err));
+}
+
+static int prepare(struct export *e)
+{
+    struct replay *r = e->r;
+    bool replaces = r->options->redact;
+    int err = redact_new(replaces, &e->redact);
+    if (err != 0) return replay_fail(r, err, "no random bytes can be had: %s", strerror(errno));
+    e->decoder = command_decoder_new();
+    if (replaces) {
+        redact_learn_state(e->redact, walk_state(e->walk));
+        err = learn_records(e);
+        if (err == 0 && redact_settle(e->redact)) {
+            err = learn_made(e);
+            if (err == 0) (void)redact_settle(e->redact);
+        }
+    }
+    return err == 0 ? make_other(e) : err;
+}
+
+// ---- writing --------------------------------------------------------------------
+
+static int add_base(void *context, const void *bytes, size_t size)
+{
+    struct export *e = context;
+    int err = check_signals(e);
+    return err != 0 ? err : slice_add_base(e->writer, bytes, size);
+}
+
+// What the writer refuses it explains at its end.
+static int explain(struct export *e, int err)
+{
+    if (err == 0 || err == BOSKOS_E_STOPPED) return err;
+    err = slice_commit(e->writer, &e->r->problem);
+    e->writer = NULL;
+    ASSERT(err != 0);
+    return err;
+}
+
+static int begin(struct export *e)
+{
+    struct sm *sm = e->other != NULL ? e->other : walk_state(e->walk);
+    struct slice_about about = {.base_seq = e->from - 1,
+                                .base_digest = sm_digest(sm),
+                                .created_by = TEXT(BOSKOSD_VERSION),
+                                .flags = e->flags};
+    if (about.base_seq > 0) {
+        about.base_time_ns = sm_time_ns(sm);
+        // The journal's own could be held against a guess of what is not to be known.
+        about.base_chain = e->other != NULL ? about.base_digest : walk_chain(e->walk);
+    }
+    int err = slice_begin(e->path, &about, &e->writer, &e->r->problem);
+    if (err != 0 || about.base_seq == 0) return err;
+    return explain(e, sm_snapshot_write(sm, add_base, e));
+}
+
+// A daemon writes the result of a record with the records after it: one that is missing may have
+// come since. Where it has not, *ret_is_gap is set when there is a later one.
+static int look_for_row(struct export *e, uint64_t seq, struct journal_row *row, bool *ret_is_gap)
+{
+    struct replay *r = e->r;
+    struct source_cursor *c = NULL;
+    struct record record;
+    struct journal_row found = {0};
+    *ret_is_gap = false;
+    int err = source_cursor_open(r->source, seq, NULL, &c, &r->problem);
+    for (uint32_t i = 0; err == 0 && i < ROWS_LOOKED_AT && found.seq == 0; i++)
+        err = source_cursor_next(c, &record, &found, &r->problem);
+    if (err == BOSKOS_E_NOT_FOUND) err = 0;
+    if (err == 0 && found.seq == seq) {
+        buffer_clear(&e->row);
+        buffer_text(&e->row, found.bytes);
+        *row = (struct journal_row){seq, buffer_as_text(&e->row)};
+    }
+    *ret_is_gap = found.seq > seq;
+    source_cursor_close(c);
+    return err;
+}
+
+// In a journal that is as it should be results are missing at the end only, and so they are in the
+// file, also of a daemon that goes on. What should not be is kept.
+static int settle_row(struct export *e, struct journal_row *row, uint64_t seq)
+{
+    int err = 0;
+    bool is_gap = false;
+    if (row->seq == 0 && !e->rows_have_ended) err = look_for_row(e, seq, row, &is_gap);
+    if (err == 0 && row->seq == 0 && !is_gap) e->rows_have_ended = true;
+    if (e->rows_have_ended) row->seq = 0;
+    return err;
+}
+
+static int copy_records(struct export *e)
+{
+    struct replay *r = e->r;
+    struct source_cursor *c = NULL;
+    struct record record;
+    struct journal_row row;
+    struct hash128 before = walk_chain(e->walk);
+    int err = source_cursor_open(r->source, e->from, &before, &c, &r->problem);
+    progress_begin(&r->progress, "commands");
+    for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
+        err = source_cursor_next(c, &record, &row, &r->problem);
+        if (err == 0) err = settle_row(e, &row, seq);
+        if (err != 0) break;
+        struct hash128 chain = record.chain;
+        err = explain(e, slice_add(e->writer, &record, &row));
+        ASSERT(err != 0 || hash128_equal(chain, record.chain));
+        if (err == 0) err = look_around(e, seq);
+    }
+    progress_end(&r->progress);
+    source_cursor_close(c);
+    return err;
+}
+
+// ---- other records ----------------------------------------------------------------
+
+static const char *advice(const struct export *e)
+{
+    return e->r->options->redact ? "export without --redact"
+                                 : "export with --redact, which keeps its size, or with "
+                                   "--with-userdata";
+}
+
+static int ends_otherwise(struct export *e, const struct command *c, const char *how)
+{
+    return replay_fail(e->r, BOSKOS_E_IO, "command %" PRIu64 ", %s, would end %s %s: %s", c->seq,
+                       command_kind_name(c->kind), how,
+                       e->r->options->redact ? "when it is redacted" : "without userdata",
+                       advice(e));
+}
+
+// Applies the other command in step with the original, which was applied just now.
+static int write_other(struct export *e, const struct walk_step *step)
+{
+    struct command other;
+    struct sm_result result;
+    struct record record = step->record;
+    struct journal_row row = step->row;
+    redact_command(e->redact, &step->command, &other);
+    sm_apply(e->other, &other, &result);
+    const char *how = proof_difference(e->redact, &step->result, &result);
+    if (how != NULL) return ends_otherwise(e, &step->command, how);
+    int err = settle_row(e, &row, record.seq);
+    if (err != 0) return err;
+    buffer_clear(&e->row);
+    sm_result_encode(&result, &e->row);
+    row.bytes = buffer_as_text(&e->row);
+    buffer_clear(&e->payload);
+    command_encode(&other, &e->payload);
+    record.payload = buffer_as_text(&e->payload);
+    if (e->payload.size > JOURNAL_PAYLOAD_BYTES_MAX)
+        return ends_otherwise(e, &step->command, "too large for a record");
+    return explain(e, slice_add(e->writer, &record, &row));
+}
+
+// A stored result that is not what the command comes to is a case for the records as they are.
+static int differs(struct export *e, int err)
+{
+    char said[sizeof(e->r->problem.text)];
+    memcpy(said, e->r->problem.text, sizeof(said));
+    return replay_fail(e->r, err, "%.300s; --with-userdata exports also that, as it is", said);
+}
+
+static int write_others(struct export *e)
+{
+    struct replay *r = e->r;
+    const struct walk_step *step = NULL;
+    int err = 0;
+    progress_begin(&r->progress, "commands");
+    for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
+        err = walk_next(e->walk, &step, &r->problem);
+        if (err == BOSKOS_E_CORRUPT && step != NULL && step->record.seq == seq)
+            err = differs(e, err);
+        if (err == 0) err = write_other(e, step);
+        if (err == 0) err = look_around(e, seq);
+    }
+    progress_end(&r->progress);
+    return err;
+}
+
+// The state that the other commands came to must be the other one of the state that these came to.
+// One state goes before the next is made: they may be large.
+static int check_end(struct export *e)
+{
+    struct sm *made = NULL;
+    struct hash128 digest = sm_digest(e->other);
+    sm_free(e->other);
+    e->other = NULL;
+    int err = redact_state(e->redact, walk_state(e->walk), &made);
+    bool is_same = err == 0 && hash128_equal(digest, sm_digest(made));
+    sm_free(made);
+    if (is_same) return 0;
+    return replay_fail(
+        e->r, BOSKOS_E_IO, "the state after command %" PRIu64 " would be another one %s: %s", e->to,
+        e->r->options->redact ? "when it is redacted" : "without userdata", advice(e));
+}
+
+// ---- the whole ----------------------------------------------------------------------
+
+static int write_file(struct export *e)
+{
+    int err = begin(e);
+    if (err == 0) err = e->redact != NULL ? write_others(e) : copy_records(e);
+    if (err == 0 && e->redact != NULL) err = check_end(e);
+    if (err == 0) err = check_signals(e);
+    if (err != 0) {
+        slice_abort(e->writer);
+        return err;
+    }
+    return slice_commit(e->writer, &e->r->problem);
+}
+
+static void size_text(uint64_t bytes, char ret_text[SIZE_TEXT_BYTES])
+{
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
+    double size = (double)bytes / 1024;
+    size_t unit = 0;
+    for (; size >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0]); unit++)
+        size /= 1024;
+    if (bytes < 1024)
+        (void)snprintf(ret_text, SIZE_TEXT_BYTES, "%" PRIu64 " bytes", bytes);
+    else
+        (void)snprintf(ret_text, SIZE_TEXT_BYTES, "%.1f %s", size, units[unit]);
+}
+
+static void print_json(struct export *e, uint64_t bytes)
+{
+    struct output *out = &e->r->out;
+    bool is_redacted = (e->flags & SLICE_REDACTED) != 0;
+    output_string(out, "{\"file\":");
+    wire_json_string(&out->line, text_from(e->path));
+    output_format(out,
+                  ",\"from\":%" PRIu64 ",\"to\":%" PRIu64 ",\"bytes\":%" PRIu64
+                  ",\"redacted\":%s,\"userdata\":\"%s\"}\n",
+                  e->from, e->to, bytes, is_redacted ? "true" : "false", replay_userdata(e->flags));
+}
+
+static void print_readable(struct export *e, uint64_t bytes)
+{
+    struct output *out = &e->r->out;
+    char size[SIZE_TEXT_BYTES];
+    size_text(bytes, size);
+    if (e->from > e->to)
+        output_format(out, "exported the state after command %" PRIu64 " to ", e->to);
+    else
+        output_format(out, "exported commands %" PRIu64 " to %" PRIu64 " to ", e->from, e->to);
+    output_word(out, text_from(e->path));
+    output_format(out, ": %s, %s\n", size, replay_export_kind(e->flags));
+}
+
+static int print(struct export *e)
+{
+    struct stat status;
+    if (stat(e->path, &status) != 0)
+        return replay_fail(e->r, BOSKOS_E_IO, "%s: %s", e->path, strerror(errno));
+    if (e->r->options->json)
+        print_json(e, (uint64_t)status.st_size);
+    else
+        print_readable(e, (uint64_t)status.st_size);
+    return 0;
+}
+
+static void release(struct export *e)
+{
+    walk_leave(e->walk);
+    redact_free(e->redact);
+    sm_free(e->other);
+    command_decoder_free(e->decoder);
+    buffer_release(&e->payload);
+    buffer_release(&e->row);
+}
+
+int replay_export(struct replay *r)
+{
+    const struct options *o = r->options;
+    struct export e = {.r = r, .path = o->to_path, .flags = source_flags(r->source)};
+    if (o->redact) e.flags |= SLICE_REDACTED;
+    if (!o->redact && !o->with_userdata) e.flags |= SLICE_NO_USERDATA;
+    int err = replay_stretch(r, &e.from, &e.to);
+    if (err == 0) err = replay_walk(r, e.from - 1, &e.walk);
+    if (err == 0 && !o->with_userdata) err = prepare(&e);
+    if (err == 0) {
+        hold_signals(&e);
+        err = write_file(&e);
+        progress_end(&r->progress);
+        release_signals(&e);
+    }
+    if (err == 0) err = print(&e);
+    release(&e);
+    return err;
+}
