@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Holds `boskos-replay diff` against the states at its two points, at random pairs of points of a random history.
 
-usage: check_diff.py BOSKOS_REPLAY MAKE_HISTORY [--seed S] [--commands N] [--snapshot-every M] [--pairs K]
+usage: check_diff.py BOSKOS_REPLAY MAKE_HISTORY MAKE_FOLDER [--seed S] [--commands N] [--snapshot-every M] [--pairs K]
 
 What differs is made anew here from two `show --json`, and by which command from the effects of `log --json`; it must be
-what `diff --json` prints, no more and no less, in either order of the points and with each of the options. A seed repeats
-a run. Exit code 1 after the first difference.
+what `diff --json` prints, no more and no less, in either order of the points and with each of the options. Half of the
+pairs are of a folder of queues, in which requests come, go, and come again. A seed repeats a run. Exit code 1 after the first difference.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import random
 import sys
 
 import folder
+from check_usage import QUEUES_COMMANDS, make_queues
 
 SIDE = ("type", "state", "owner", "lastupdate", "userdata", "expiration-date")
 CYCLE = ("state", "min-count", "max-count", "lifespan")
@@ -162,6 +163,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
     parser.add_argument("program")
     parser.add_argument("make_history")
+    parser.add_argument("make_folder")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     parser.add_argument("--commands", type=int, default=10000)
     parser.add_argument("--snapshot-every", type=int, default=1000)
@@ -170,21 +172,24 @@ def main():
     print(f"seed {o.seed}", flush=True)
     checked = lines = 0
     wrong = None
-    with folder.temporary() as top:
-        made = folder.Ended([o.make_history, top, "--seed", str(o.seed), "--commands", str(o.commands),
+    with folder.temporary() as tmp:
+        history = os.path.join(tmp, "history")
+        made = folder.Ended([o.make_history, history, "--seed", str(o.seed), "--commands", str(o.commands),
                              "--snapshot-every", str(o.snapshot_every)])
         if made.code != 0:
             sys.exit(f"the history cannot be made: {made}")
-        past = Past(o.program, top)
-        jobs = list(choose(random.Random(o.seed), past, o.commands, o.pairs))
-        for job, (wrong, count) in zip(jobs, folder.each(past.check, jobs)):
-            checked += 1
-            lines += count
-            if wrong is not None:
-                print(f"diff {job[0]} {job[1]} {job[2]}: {wrong}")
-                break
+        numbers = random.Random(o.seed)
+        for top, commands in ((history, o.commands), (make_queues(o.make_folder, numbers, tmp), QUEUES_COMMANDS)):
+            past = Past(o.program, top)
+            jobs = list(choose(numbers, past, commands, o.pairs // 2)) if wrong is None else []
+            for job, (wrong, count) in zip(jobs, folder.each(past.check, jobs)):
+                checked += 1
+                lines += count
+                if wrong is not None:
+                    print(f"{os.path.basename(top)}: diff {job[0]} {job[1]} {job[2]}: {wrong}")
+                    break
     print(f"seed {o.seed}: {o.commands} commands, {checked} of {o.pairs} pairs, {lines} lines compared")
-    return 0 if wrong is None and checked == o.pairs and lines > 0 else 1
+    return 0 if wrong is None and checked == o.pairs // 2 * 2 and lines > 0 else 1
 
 
 if __name__ == "__main__":
