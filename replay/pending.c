@@ -1,15 +1,5 @@
 #include "replay/replay.h"
 
-int replay_who(struct replay *r)
-{
-    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
-}
-
-int replay_held_by(struct replay *r)
-{
-    return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");
-}
-
 int replay_why(struct replay *r)
 {
     return replay_fail(r, BOSKOS_E_STOPPED, "not here yet");

@@ -1,0 +1,286 @@
+// who: the holder of a resource at a point. held-by: all that an owner held. In both for each lease
+// since which command, and how it ended.
+//
+// JSON of who, one object:
+//   seq, time       the point: the last command before it, and its time
+//   resource, type, state, owner, lastupdate
+//                   the resource then; owner is "" when nobody had it
+//   lease           null when nobody had it; else
+//     since         {seq, time, kind} of the command that began it, and where an acquire with a
+//                   request id did, request_id and waited, a duration; null when that command is no
+//                   longer kept,
+//     since-before  and then it is before the command of this number
+//     heartbeats    updates by its owner between then and the point, of those that are kept
+//     end           null when it lasts to the end of the log; else {seq, time, kind, state,
+//                   lastupdate}: of the command that ended it, the state it left the resource in
+//                   (null when it was removed by it), and the last update before
+//   before          only when nobody had it: the last lease that ended by then, as above and with
+//                   its owner; null when none is kept
+//   last            {seq, time}: the end of the log, as far as was looked for the end of leases
+//
+// JSON of held-by, one object: seq, time, owner, last, and leases, sorted by resource: resource,
+// type, state, lastupdate at the point, and since, since-before, heartbeats, end.
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "replay/leases.h"
+
+#include "base/banned.h"
+
+struct point_of_time {
+    uint64_t seq, time_ns;
+};
+
+static void json_point(struct output *out, struct point_of_time p)
+{
+    say_json_number(out, "{\"seq\":", p.seq);
+    say_json_time(out, ",\"time\":", p.time_ns);
+}
+
+static void json_last(struct replay *r)
+{
+    say_json_number(&r->out, ",\"last\":{\"seq\":", r->span.last);
+    say_json_time(&r->out, ",\"time\":", r->span.last_time_ns);
+    output_string(&r->out, "}");
+}
+
+static void json_resource(struct output *out, const char *before, const struct lease *l)
+{
+    say_json_text(out, before, l->name);
+    say_json_text(out, ",\"type\":", l->type);
+    say_json_text(out, ",\"state\":", l->state);
+}
+
+static void say_end(struct replay *r, const struct lease *l)
+{
+    struct output *out = &r->out;
+    if (l->end.seq != 0) {
+        say_lease_end(out, l);
+    } else {
+        output_string(out, "not by the end of the log: ");
+        say_command(out, r->span.last, r->span.last_time_ns);
+    }
+}
+
+// ---- who ------------------------------------------------------------------------
+
+static void who_json(struct replay *r, const struct lease *l, struct point_of_time p, bool is_held)
+{
+    struct output *out = &r->out;
+    json_point(out, p);
+    json_resource(out, ",\"resource\":", l);
+    say_json_text(out, ",\"owner\":", is_held ? l->owner : TEXT(""));
+    say_json_time(out, ",\"lastupdate\":", l->lastupdate_ns);
+    if (is_held) {
+        output_string(out, ",\"lease\":{");
+        say_json_lease(out, l);
+        say_json_lease_end(out, l);
+        output_string(out, "}");
+    } else if (l->end.seq != 0) {
+        say_json_text(out, ",\"lease\":null,\"before\":{\"owner\":", l->owner);
+        output_string(out, ",");
+        say_json_lease(out, l);
+        say_json_lease_end(out, l);
+        output_string(out, "}");
+    } else {
+        output_string(out, ",\"lease\":null,\"before\":null");
+    }
+    json_last(r);
+    output_string(out, "}\n");
+}
+
+static void say_held(struct replay *r, const struct lease *l, struct point_of_time p)
+{
+    struct output *out = &r->out;
+    say_label(out, "held by");
+    output_word(out, l->owner);
+    output_string(out, ", in state ");
+    output_word(out, l->state);
+    output_string(out, "\n");
+    say_label(out, "since");
+    say_lease_begin(out, l, p.time_ns);
+    output_string(out, "\n");
+    say_label(out, "heartbeats");
+    output_format(out, "%" PRIu64 "%s, last heard of ", l->heartbeats,
+                  l->begin.seq == 0 ? " that are kept" : "");
+    say_age(out, p.time_ns - l->lastupdate_ns);
+    output_string(out, " before\n");
+    say_label(out, "ended");
+    say_end(r, l);
+    output_string(out, "\n");
+}
+
+static void say_unheld(struct replay *r, const struct lease *l, struct point_of_time p)
+{
+    struct output *out = &r->out;
+    say_label(out, "held by");
+    output_string(out, "nobody; in state ");
+    output_word(out, l->state);
+    output_string(out, " for ");
+    say_age(out, p.time_ns - l->lastupdate_ns);
+    output_string(out, "\n");
+    say_label(out, "before");
+    if (l->end.seq == 0) {
+        output_format(out, "nobody%s\n", r->span.oldest > 0 ? ", as far as is kept" : "");
+        return;
+    }
+    output_word(out, l->owner);
+    output_string(out, "\n");
+    say_label(out, "since");
+    say_lease_begin(out, l, p.time_ns);
+    output_string(out, "\n");
+    say_label(out, "ended");
+    say_lease_end(out, l);
+    output_string(out, "\n");
+}
+
+static void who_readable(struct replay *r, const struct lease *l, struct point_of_time p,
+                         bool is_held)
+{
+    struct output *out = &r->out;
+    output_colour(out, COLOUR_BOLD);
+    output_word(out, l->name);
+    output_colour(out, COLOUR_NONE);
+    output_string(out, " of type ");
+    output_word(out, l->type);
+    output_string(out, ", after ");
+    say_command(out, p.seq, p.time_ns);
+    output_string(out, "\n");
+    if (is_held)
+        say_held(r, l, p);
+    else
+        say_unheld(r, l, p);
+}
+
+// Says what removed it, where that is not long ago.
+static int is_absent(struct replay *r, struct leases *l, uint64_t at)
+{
+    const char *name = r->options->arguments[0];
+    struct sm_resource none = {.name = text_from(name)};
+    (void)leases_add(l, LEASE_GONE, &none);
+    int err = leases_begin(r, l, at, 1);
+    if (err != 0) return err;
+    uint64_t removed = l->list[0].end.seq;
+    if (removed == 0)
+        return replay_fail(r, BOSKOS_E_NOT_FOUND, "there is no resource %s at %" PRIu64, name, at);
+    return replay_fail(r, BOSKOS_E_NOT_FOUND,
+                       "there is no resource %s at %" PRIu64 ": command %" PRIu64 " removed it",
+                       name, at, removed);
+}
+
+int replay_who(struct replay *r)
+{
+    uint64_t at = 0;
+    struct walk *w = NULL;
+    struct leases l;
+    struct sm_resource found;
+    leases_init(&l);
+    int err = point_find(r->source, &r->span, &r->options->at, r->span.last, &at, &r->problem);
+    if (err == 0) err = replay_walk(r, at, &w);
+    if (err != 0) goto out;
+    struct point_of_time p = {at, sm_time_ns(walk_state(w))};
+    if (sm_find(walk_state(w), text_from(r->options->arguments[0]), &found) != 0) {
+        walk_close(w); // one state at a time
+        w = NULL;
+        err = is_absent(r, &l, at);
+        goto out;
+    }
+    bool is_held = !text_is_empty(found.owner);
+    (void)leases_add(&l, is_held ? LEASE_OPEN : LEASE_ENDED, &found);
+    if (is_held) err = leases_end(r, &l, w, r->span.last);
+    walk_close(w);
+    w = NULL;
+    if (err == 0) err = leases_begin(r, &l, at, 0);
+    if (err != 0) goto out;
+    if (r->options->json)
+        who_json(r, &l.list[0], p, is_held);
+    else
+        who_readable(r, &l.list[0], p, is_held);
+out:
+    walk_close(w);
+    leases_release(&l);
+    return err;
+}
+
+// ---- held-by ----------------------------------------------------------------------
+
+static bool add_held(void *context, const struct sm_resource *resource)
+{
+    struct leases *l = context;
+    (void)leases_add(l, LEASE_OPEN, resource);
+    return true;
+}
+
+static void held_json(struct replay *r, const struct leases *l, struct point_of_time p)
+{
+    struct output *out = &r->out;
+    json_point(out, p);
+    say_json_text(out, ",\"owner\":", text_from(r->options->arguments[0]));
+    json_last(r);
+    output_string(out, ",\"leases\":[");
+    for (size_t i = 0; i < l->count; i++) {
+        json_resource(out, i == 0 ? "{\"resource\":" : ",{\"resource\":", &l->list[i]);
+        say_json_time(out, ",\"lastupdate\":", l->list[i].lastupdate_ns);
+        output_string(out, ",");
+        say_json_lease(out, &l->list[i]);
+        say_json_lease_end(out, &l->list[i]);
+        output_string(out, "}");
+        output_drain(out);
+    }
+    output_string(out, "]}\n");
+}
+
+static void held_readable(struct replay *r, const struct leases *l, struct point_of_time p)
+{
+    struct output *out = &r->out;
+    output_colour(out, COLOUR_BOLD);
+    output_word(out, text_from(r->options->arguments[0]));
+    output_colour(out, COLOUR_NONE);
+    output_string(out, " held ");
+    say_count(out, l->count, "resource", "resources");
+    output_string(out, " after ");
+    say_command(out, p.seq, p.time_ns);
+    output_string(out, "\n");
+    for (size_t i = 0; i < l->count; i++) {
+        const struct lease *lease = &l->list[i];
+        output_word(out, lease->name);
+        output_string(out, " of type ");
+        output_word(out, lease->type);
+        output_string(out, "\n");
+        say_held(r, lease, p);
+        output_drain(out);
+    }
+}
+
+int replay_held_by(struct replay *r)
+{
+    uint64_t at = 0;
+    struct walk *w = NULL;
+    struct leases l;
+    const char *owner = r->options->arguments[0];
+    struct text owners[1] = {text_from(owner)};
+    struct sm_filter filter = {.owners = owners, .owners_count = 1};
+    leases_init(&l);
+    int err = point_find(r->source, &r->span, &r->options->at, r->span.last, &at, &r->problem);
+    if (err == 0) err = replay_walk(r, at, &w);
+    if (err != 0) goto out;
+    struct point_of_time p = {at, sm_time_ns(walk_state(w))};
+    if (!text_is_empty(owners[0])) (void)sm_list(walk_state(w), &filter, add_held, &l);
+    if (l.count == 0) {
+        err = replay_fail(r, BOSKOS_E_NOT_FOUND, "%s held nothing at %" PRIu64, owner, at);
+        goto out;
+    }
+    err = leases_end(r, &l, w, r->span.last);
+    walk_close(w);
+    w = NULL;
+    if (err == 0) err = leases_begin(r, &l, at, 0);
+    if (err != 0) goto out;
+    if (r->options->json)
+        held_json(r, &l, p);
+    else
+        held_readable(r, &l, p);
+out:
+    walk_close(w);
+    leases_release(&l);
+    return err;
+}
