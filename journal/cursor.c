@@ -231,6 +231,18 @@ static int capacity_set(struct journal_cursor *c, size_t capacity, struct journa
     return 0;
 }
 
+// The results and the log are gone through side by side: a result of no record would keep the later
+// ones from being found.
+static int row_key_check(const struct journal_cursor *c, uint64_t seq, const MDB_val *key,
+                         const MDB_val *row_key, struct journal_problem *problem)
+{
+    if (row_key->mv_size == KEY_BYTES && memcmp(row_key->mv_data, key->mv_data, KEY_BYTES) >= 0)
+        return 0;
+    return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
+                           "%s/data.mdb: from record %" PRIu64 " on there is a result of no record",
+                           c->j->path, seq);
+}
+
 // Checks the forms without which the bytes could not be copied; the rest is checked when given out.
 static int forms_check(const struct journal_cursor *c, uint64_t seq, const MDB_val *key,
                        const MDB_val *value, const MDB_val *row, struct journal_problem *problem)
@@ -342,6 +354,7 @@ static int stretch_copy(struct journal_cursor *c, uint64_t end, struct journal_p
         bool has_row = row_rc == 0 && row_key.mv_size == KEY_BYTES &&
                        memcmp(row_key.mv_data, key.mv_data, KEY_BYTES) == 0;
         err = forms_check(c, seq, &key, &value, has_row ? &row : NULL, p);
+        if (err == 0 && row_rc == 0) err = row_key_check(c, seq, &key, &row_key, p);
         if (err != 0) break;
         err = entry_add(c, &value, &key, has_row ? &row : NULL, &fits, p);
         if (err != 0 || !fits || c->count == c->stretch_max) break;

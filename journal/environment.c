@@ -171,7 +171,7 @@ static int format_check(struct journal *j, MDB_txn *txn, struct journal_problem 
     MDB_val key = {strlen(META_FORMAT), (void *)(uintptr_t)META_FORMAT};
     MDB_val value;
     int rc = mdb_get(txn, j->meta, &key, &value);
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the format of the journal");
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the format in data.mdb");
 
     uint16_t format = value.mv_size == 2 ? bytes_get_u16(value.mv_data) : 0;
     if (format == 0) {
@@ -201,7 +201,7 @@ static int tables_find(struct journal *j, struct journal_problem *problem)
         txn = NULL;
     }
     if (txn != NULL) mdb_txn_abort(txn);
-    if (rc != 0) return journal_failed(problem, rc, j->path, "open the tables of the journal");
+    if (rc != 0) return journal_failed(problem, rc, j->path, "open the tables in data.mdb");
     return err;
 }
 

@@ -60,7 +60,8 @@ enum {
 
 enum page_kind { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8 };
 enum node_flag { NODE_BIG = 1, NODE_TREE = 2 };
-enum tree_kind { TREE_FREE, TREE_MAIN, TREE_TABLE };
+// TREE_NUMBERED: a table whose keys are sequence numbers.
+enum tree_kind { TREE_FREE, TREE_MAIN, TREE_TABLE, TREE_NUMBERED };
 
 #define TREE_FLAGS_FREE 8 // its keys are integers
 
@@ -74,9 +75,12 @@ struct pages {
     uint64_t last;
     uint8_t *used; // a bit a page
     bool leaves_are_read;
-    uint64_t transaction;      // the last one
-    uint64_t freed;            // the last one that freed pages, as the list of free pages has it
-    uint64_t roots[TREES_MAX]; // of the tables
+    uint64_t transaction; // the last one
+    uint64_t freed;       // the last one that freed pages, as the list of free pages has it
+    struct table_root {
+        uint64_t page;
+        enum tree_kind kind;
+    } roots[TREES_MAX]; // of the tables
     size_t roots_count;
 };
 
@@ -218,7 +222,8 @@ static int page_check(const struct pages *p, uint64_t number, const uint8_t **re
 static int key_check(const struct pages *p, struct walk *w, uint64_t page, const struct node *n,
                      bool is_leaf)
 {
-    if (w->kind == TREE_FREE && n->key_size != sizeof(uint64_t))
+    bool is_number = w->kind == TREE_FREE || w->kind == TREE_NUMBERED;
+    if (is_number && n->key_size != sizeof(uint64_t))
         return damaged(p, page, "has an impossible key");
     int order = 1;
     if (w->has_key && w->kind == TREE_FREE) {
@@ -274,7 +279,10 @@ static int table_take(struct pages *p, uint64_t page, const struct node *n)
 {
     if (n->size != TREE_BYTES || p->roots_count == TREES_MAX || get_u16(n->data + TREE_FLAGS) != 0)
         return damaged(p, page, "has a table that is none of ours");
-    p->roots[p->roots_count++] = get_u64(n->data + TREE_ROOT);
+    struct text name = text_of((const char *)n->key, n->key_size);
+    bool is_numbered = text_equal(name, TEXT("log")) || text_equal(name, TEXT("results"));
+    p->roots[p->roots_count++] =
+        (struct table_root){get_u64(n->data + TREE_ROOT), is_numbered ? TREE_NUMBERED : TREE_TABLE};
     return 0;
 }
 
@@ -323,7 +331,8 @@ static int walk_enter(struct pages *p, struct walk *w, uint64_t number)
 // read: only then it is known how deep leaves are. The last is where the next append goes.
 static bool leaf_is_passed_over(const struct pages *p, const struct walk *w)
 {
-    if (p->leaves_are_read || w->kind != TREE_TABLE || w->depth + 1 != w->leaf_depth) return false;
+    bool is_table = w->kind == TREE_TABLE || w->kind == TREE_NUMBERED;
+    if (p->leaves_are_read || !is_table || w->depth + 1 != w->leaf_depth) return false;
     for (uint32_t i = 0; i < w->depth; i++)
         if (w->next[i] < nodes_count(p->bytes + w->pages[i] * p->page_bytes)) return true;
     return false;
@@ -416,7 +425,7 @@ static int all_check(struct pages *p)
 
     err = tree_take(p, TREE_MAIN, get_u64(meta + META_MAIN + TREE_ROOT));
     for (size_t i = 0; i < p->roots_count && err == 0; i++)
-        err = tree_take(p, TREE_TABLE, p->roots[i]);
+        err = tree_take(p, p->roots[i].kind, p->roots[i].page);
     if (err == 0) err = tree_take(p, TREE_FREE, get_u64(meta + META_FREE + TREE_ROOT));
     // Every transaction but the first frees the root it replaces, under its own number: by that an
     // older meta page is found that claims to be the newer one.

@@ -203,7 +203,8 @@ static int check_missing(struct verification *v)
     source_cursor_close(c);
     if (err != 0 || row.seq != 0) return err;
     return replay_fail(r, BOSKOS_E_CORRUPT,
-                       "%s: the result of command %" PRIu64 " is missing, and a later one is there",
+                       "%s: the result of command %" PRIu64
+                       " is missing in data.mdb, and a later one is there",
                        source_name(r->source), v->missing);
 }
 

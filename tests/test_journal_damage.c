@@ -1,6 +1,8 @@
 // Tests of the journal on damage, which is done by opening the closed LMDB environment by hand.
 #include "tests/test_journal.h"
 
+#include <sys/wait.h>
+
 #include "base/banned.h"
 
 // Flips a bit of a value: the byte at `at`, from the end when it is below 0.
@@ -72,6 +74,32 @@ static void a_damaged_row_is_found(void **state)
 {
     struct folder *f = *state;
     assert_corrupt_at(f, damaged(f, "results", 700, 0), 700);
+}
+
+// A result under a key that is no sequence number: the later ones would not be found, as if they
+// had not been written yet.
+static void a_result_of_no_record_is_found(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    uint8_t key[9] = {0};
+    int status = 0;
+    assert_int_equal(append_numbered(j, 20, NULL), 0);
+    assert_int_equal(append_row(j, 10, "row"), 0);
+    key_encode(5, key);
+    pid_t pid = fork();
+    if (pid == 0) { // LMDB is opened once in a process
+        value_set(f, "results", (MDB_val){sizeof(key), key}, "row", 3);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(read_numbered(f, j, 1), BOSKOS_E_CORRUPT);
+    assert_int_equal(f->problem.seq, 1);
+    assert_non_null(strstr(f->problem.text, "a result of no record"));
+    journal_close(j);
+    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
+    assert_non_null(strstr(f->problem.text, "impossible key"));
 }
 
 static void a_damaged_last_record_is_found_at_open(void **state)
@@ -288,6 +316,7 @@ int main(void)
         TEST(a_damaged_field_is_found),
         TEST(a_damaged_checksum_is_found),
         TEST(a_damaged_row_is_found),
+        TEST(a_result_of_no_record_is_found),
         TEST(a_damaged_last_record_is_found_at_open),
         TEST(a_cursor_gives_what_is_before_the_damage_and_then_stays),
         TEST(a_value_too_short_is_found),
