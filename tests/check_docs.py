@@ -7,6 +7,8 @@ Of each DOCUMENT every ```console block is played, in order, against one daemon 
   curl ...            run, with the daemon's own ports in place of 8080, 8081 and 9090
   kill -9 ...         the daemon is killed and started again on the same folder; prints nothing
   sed -i ... FILE     changes a copy of FILE, which is the daemon's config, and waits until it is in force
+  boskos-replay ...   run at the top of the project; `--data-dir var` is the daemon's folder. What it says on stderr is
+                      printed too
 
 The daemon's config is the first ```yaml block of the document that has `resources:`, or else deploy/example.yaml.
 Times, uptimes and digests differ from run to run and are compared as such. A document with the line `| metric | type |` at
@@ -68,6 +70,11 @@ class Daemon(boskosd.Daemon):
                     sys.exit("the changed config does not come into force")
                 time.sleep(0.05)
             return ""
+        if words[0] == "boskos-replay":
+            words[0] = os.path.join(os.path.dirname(self.program), words[0])
+            words = [self.data_dir if w == "var" else w for w in words]
+            return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=WAIT_S, cwd=TOP,
+                                  check=False).stdout.decode()
         sys.exit("no way to run: " + command)
 
 
@@ -95,6 +102,7 @@ def comparable(output):
     if "NANOSECONDS" in output:  # which have no fixed length
         output = re.sub(r"^Content-Length: .*$", "Content-Length: L", output, flags=re.M)
     output = re.sub(r'"uptime":"[0-9hms]+"', '"uptime":"U"', output)
+    output = re.sub(r"(?<= )[0-9hmsnµ.]+(?= (?:before|ago)\b)|(?<= for )[0-9hmsnµ.]+$", "AGE", output, flags=re.M)
     return re.sub(r'"digest":"[0-9a-f]{32}"', '"digest":"H"', output)
 
 

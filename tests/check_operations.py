@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""check_operations.py BOSKOSD: do docs/OPERATIONS.md, docs/boskosd.8 and deploy/ speak of what there is, and of all of it?
+"""check_operations.py BOSKOSD BOSKOS_REPLAY: do docs/OPERATIONS.md, the manual pages and deploy/ speak of what there is, and
+of all of it?
 
 Flags against `--help`, metrics against the page of a running daemon, exit codes against `--help`, alerts and their
 metrics against deploy/alerts.yaml. Prints each difference; exit code 1 on any. Standard library only.
@@ -71,7 +72,30 @@ def check(program):
     return faults
 
 
+def check_replay(program):
+    """The commands and options of boskos-replay, by its help, against its manual page."""
+    def help_of(*words):
+        return subprocess.run([program, *words, "--help"], stdout=subprocess.PIPE, timeout=60, check=True).stdout.decode()
+
+    page = read("docs/boskos-replay.1")
+    general = help_of()
+    commands = set(re.findall(r"^  ([a-z][a-z-]+) ", general.split("General options")[0], re.M))
+    faults = differences("command", commands, set(re.findall(r"^\.It Cm ([a-z-]+)", page, re.M)), "boskos-replay.1")
+    flags = set(re.findall(FLAG, general)) - OF_OTHERS
+    for command in commands:
+        flags |= set(re.findall(FLAG, help_of(command).split("Examples")[0]))
+    faults += differences("option", flags, set(re.findall(r"Fl -([a-z][a-z-]+)", page)), "boskos-replay.1")
+    codes = set(re.findall(r"\b(\d)(?= [a-z])", general.split("Exit codes:")[1]))
+    faults += differences("exit code", codes, set(re.findall(r"^\.It (\d)$", page, re.M)), "boskos-replay.1")
+    if min(len(commands), len(flags), len(codes)) < 5:
+        faults.append("too little was found to compare: has the form of boskos-replay --help changed?")
+    for fault in faults:
+        print(fault)
+    print(f"boskos-replay: {len(commands)} commands, {len(flags)} options: {len(faults)} faults")
+    return faults
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
-    sys.exit(1 if check(sys.argv[1]) else 0)
+    sys.exit(1 if check(sys.argv[1]) + check_replay(sys.argv[2]) else 0)
