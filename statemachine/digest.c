@@ -14,19 +14,37 @@ enum element {
     ELEMENT_KEY = 5
 };
 
-static void put_u64(struct buffer *b, uint64_t value)
+// An element's bytes, written into room that is there.
+struct bytes {
+    uint8_t *begin, *at;
+};
+
+// Of an element, without its texts: the core with all its gaps is the longest.
+#define FIELDS_BYTES_MAX (256u + 16u * SM_GAPS_MAX)
+
+static void put_flag(struct bytes *b, bool flag)
 {
-    bytes_put_u64((uint8_t *)buffer_reserve(b, 8), value);
-    b->size += 8;
+    *b->at++ = (uint8_t)flag;
 }
 
-static void put_text(struct buffer *b, struct text t)
+// As bytes_put_u64, but in one move: this is done a dozen times for each change.
+static void put_u64(struct bytes *b, uint64_t value)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    value = __builtin_bswap64(value);
+#endif
+    memcpy(b->at, &value, sizeof(value));
+    b->at += sizeof(value);
+}
+
+static void put_text(struct bytes *b, struct text t)
 {
     put_u64(b, t.size);
-    buffer_append(b, t.data, t.size);
+    if (t.size > 0) memcpy(b->at, t.data, t.size);
+    b->at += t.size;
 }
 
-static void put_hash(struct buffer *b, struct hash128 h)
+static void put_hash(struct bytes *b, struct hash128 h)
 {
     put_u64(b, h.high);
     put_u64(b, h.low);
@@ -46,81 +64,88 @@ static void account(struct sm *sm, struct hash128 h, bool add)
     sm->effect += mix(h.high ^ h.low, add ? UINT64_C(0xa5a5a5a5a5a5a5a5) : 0x3c);
 }
 
-static struct buffer *start(struct sm *sm, enum element element)
+static struct bytes start(struct sm *sm, enum element element, size_t texts_bytes)
 {
     buffer_clear(&sm->scratch);
-    buffer_char(&sm->scratch, (char)element);
-    return &sm->scratch;
+    uint8_t *begin = (uint8_t *)buffer_reserve(&sm->scratch, FIELDS_BYTES_MAX + texts_bytes);
+    *begin = (uint8_t)element;
+    return (struct bytes){begin, begin + 1};
 }
 
-static struct hash128 finish(const struct buffer *b)
+static struct hash128 finish(const struct bytes *b)
 {
-    return hash128(b->data, b->size);
+    return hash128(b->begin, (size_t)(b->at - b->begin));
 }
 
 void digest_resource(struct sm *sm, const struct resource *r, bool add)
 {
-    struct buffer *b = start(sm, ELEMENT_RESOURCE);
-    put_u64(b, r->lastupdate_ns);
-    put_u64(b, r->expires_ns);
-    buffer_char(b, (char)r->is_static);
-    put_text(b, resource_name(r));
-    put_text(b, symbol_text(resource_type(r)->name));
-    put_text(b, symbol_text(resource_state(r)));
-    put_text(b, symbol_text(r->owner));
-    if (r->userdata != NULL) put_hash(b, r->userdata->digest);
-    account(sm, finish(b), add);
+    struct text type = symbol_text(resource_type(r)->name), state = symbol_text(resource_state(r)),
+                owner = symbol_text(r->owner);
+    struct bytes b =
+        start(sm, ELEMENT_RESOURCE, (size_t)r->name_size + type.size + state.size + owner.size);
+    put_u64(&b, r->lastupdate_ns);
+    put_u64(&b, r->expires_ns);
+    put_flag(&b, r->is_static);
+    put_text(&b, resource_name(r));
+    put_text(&b, type);
+    put_text(&b, state);
+    put_text(&b, owner);
+    if (r->userdata != NULL) put_hash(&b, r->userdata->digest);
+    account(sm, finish(&b), add);
 }
 
 void digest_request(struct sm *sm, const struct request *r, bool add)
 {
-    struct buffer *b = start(sm, ELEMENT_REQUEST);
-    put_u64(b, r->ticket);
-    put_u64(b, r->first_poll_ns);
-    put_u64(b, r->deadline_ns);
-    put_text(b, symbol_text(r->queue->type));
-    put_text(b, symbol_text(r->queue->state));
-    put_text(b, text_of(r->id, r->id_size));
-    account(sm, finish(b), add);
+    struct text type = symbol_text(r->queue->type), state = symbol_text(r->queue->state);
+    struct bytes b = start(sm, ELEMENT_REQUEST, (size_t)type.size + state.size + r->id_size);
+    put_u64(&b, r->ticket);
+    put_u64(&b, r->first_poll_ns);
+    put_u64(&b, r->deadline_ns);
+    put_text(&b, type);
+    put_text(&b, state);
+    put_text(&b, text_of(r->id, r->id_size));
+    account(sm, finish(&b), add);
 }
 
 void digest_key(struct sm *sm, const struct lease_key *k, bool add)
 {
-    struct buffer *b = start(sm, ELEMENT_KEY);
-    put_text(b, resource_name(k->resource));
-    put_text(b, lease_key_text(k));
-    put_text(b, symbol_text(k->state));
-    account(sm, finish(b), add);
+    struct text name = resource_name(k->resource), state = symbol_text(k->state);
+    struct bytes b = start(sm, ELEMENT_KEY, (size_t)name.size + k->size + state.size);
+    put_text(&b, name);
+    put_text(&b, lease_key_text(k));
+    put_text(&b, state);
+    account(sm, finish(&b), add);
 }
 
 void digest_cycle(struct sm *sm, const struct type *t, bool add)
 {
     const struct life_cycle *c = t->cycle;
-    struct buffer *b = start(sm, ELEMENT_CYCLE);
-    put_u64(b, (uint64_t)c->min_count);
-    put_u64(b, (uint64_t)c->max_count);
-    put_u64(b, (uint64_t)c->lifespan_ns);
-    buffer_char(b, (char)c->has_lifespan);
-    buffer_char(b, (char)c->is_fading);
-    put_text(b, symbol_text(t->name));
-    put_text(b, symbol_text(c->state));
-    account(sm, finish(b), add);
+    struct text name = symbol_text(t->name), state = symbol_text(c->state);
+    struct bytes b = start(sm, ELEMENT_CYCLE, (size_t)name.size + state.size);
+    put_u64(&b, (uint64_t)c->min_count);
+    put_u64(&b, (uint64_t)c->max_count);
+    put_u64(&b, (uint64_t)c->lifespan_ns);
+    put_flag(&b, c->has_lifespan);
+    put_flag(&b, c->is_fading);
+    put_text(&b, name);
+    put_text(&b, state);
+    account(sm, finish(&b), add);
 }
 
 void digest_core(struct sm *sm)
 {
-    struct buffer *b = start(sm, ELEMENT_CORE);
-    buffer_char(b, (char)sm->has_started);
-    put_u64(b, sm->salt);
-    put_u64(b, (uint64_t)sm->request_ttl_ns);
-    put_hash(b, sm->config_hash);
-    put_u64(b, sm->reaped_ns);
-    put_u64(b, sm->grace_ns);
+    struct bytes b = start(sm, ELEMENT_CORE, 0);
+    put_flag(&b, sm->has_started);
+    put_u64(&b, sm->salt);
+    put_u64(&b, (uint64_t)sm->request_ttl_ns);
+    put_hash(&b, sm->config_hash);
+    put_u64(&b, sm->reaped_ns);
+    put_u64(&b, sm->grace_ns);
     for (uint32_t i = 0; i < sm->gaps_count; i++) {
-        put_u64(b, sm->gaps[i].end_ns);
-        put_u64(b, sm->gaps[i].length_ns);
+        put_u64(&b, sm->gaps[i].end_ns);
+        put_u64(&b, sm->gaps[i].length_ns);
     }
-    struct hash128 h = finish(b);
+    struct hash128 h = finish(&b);
     if (hash128_equal(h, sm->core_hash)) return;
     account(sm, sm->core_hash, false);
     account(sm, h, true);
