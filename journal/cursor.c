@@ -53,7 +53,7 @@ static int txn_open(struct journal_cursor *c, struct journal_problem *problem)
     if (err != 0) return err;
     int rc = mdb_cursor_open(c->txn, c->j->log, &c->log);
     if (rc == 0) rc = mdb_cursor_open(c->txn, c->j->results, &c->results);
-    return rc == 0 ? 0 : journal_failed(problem, rc, c->j->path, "read the log");
+    return rc == 0 ? 0 : journal_failed(problem, rc, c->j->path, "read the log in data.mdb");
 }
 
 static void txn_close(struct journal_cursor *c)
@@ -105,12 +105,12 @@ static int txn_resume(struct journal_cursor *c, struct journal_problem *problem)
 {
     if (c->j->is_reader) return reader_resume(c, problem);
     int rc = mdb_txn_renew(c->txn);
-    if (rc != 0) return journal_failed(problem, rc, c->j->path, "read the log");
+    if (rc != 0) return journal_failed(problem, rc, c->j->path, "read the log in data.mdb");
     rc = mdb_cursor_renew(c->txn, c->log);
     if (rc == 0) rc = mdb_cursor_renew(c->txn, c->results);
     if (rc == 0) return 0;
     mdb_txn_reset(c->txn);
-    return journal_failed(problem, rc, c->j->path, "read the log");
+    return journal_failed(problem, rc, c->j->path, "read the log in data.mdb");
 }
 
 // ---- open -------------------------------------------------------------------
@@ -236,8 +236,15 @@ static int capacity_set(struct journal_cursor *c, size_t capacity, struct journa
 static int row_key_check(const struct journal_cursor *c, uint64_t seq, const MDB_val *key,
                          const MDB_val *row_key, struct journal_problem *problem)
 {
-    if (row_key->mv_size == KEY_BYTES && memcmp(row_key->mv_data, key->mv_data, KEY_BYTES) >= 0)
-        return 0;
+    int order =
+        row_key->mv_size == KEY_BYTES ? memcmp(row_key->mv_data, key->mv_data, KEY_BYTES) : -1;
+    if (order == 0 || (order > 0 && !c->j->is_reader)) return 0;
+    if (order > 0) { // of one moment: results are missing at the end only
+        return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
+                               "%s/data.mdb: the result of record %" PRIu64
+                               " is missing, and a later one is there",
+                               c->j->path, seq);
+    }
     return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
                            "%s/data.mdb: from record %" PRIu64 " on there is a result of no record",
                            c->j->path, seq);
@@ -348,7 +355,7 @@ static int stretch_copy(struct journal_cursor *c, uint64_t end, struct journal_p
         }
         if (rc == 0 && row_rc != 0 && row_rc != MDB_NOTFOUND) rc = row_rc;
         if (rc != 0) {
-            err = journal_failed(p, rc, c->j->path, "read the log");
+            err = journal_failed(p, rc, c->j->path, "read the log in data.mdb");
             break;
         }
         bool has_row = row_rc == 0 && row_key.mv_size == KEY_BYTES &&

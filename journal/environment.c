@@ -269,7 +269,7 @@ static int writer_open(struct journal *j)
 int journal_environment_open(struct journal *j, struct journal_problem *problem)
 {
     int err = data_check(j->path, problem);
-    if (err == 0) err = journal_pages_check(j->path, problem);
+    if (err == 0) err = journal_pages_check(j->path, false, problem);
     if (err != 0) return err;
     int rc = file_make(j->path, LOCK_TABLE_NAME);
     if (rc != 0) return journal_failed(problem, rc, j->path, "open lock.mdb for writing");

@@ -187,7 +187,10 @@ int journal_trim_some(struct journal *j, MDB_txn *txn, size_t most, uint64_t *re
 
 // Looks through the pages of PATH/data.mdb that lead to others: nobody may be writing. What passes
 // LMDB can be let loose on. BOSKOS_E_CORRUPT; BOSKOS_E_NOMEM, BOSKOS_E_IO.
-int journal_pages_check(const char *path, struct journal_problem *problem);
+//
+// Whoever only reads need not read the leaves of the tables for that: a cursor checks each record
+// and row, and where LMDB ends over a leaf nothing was written.
+int journal_pages_check(const char *path, bool only_to_read, struct journal_problem *problem);
 
 // ---- witness.c: the tail witness ----------------------------------------------
 

@@ -37,7 +37,8 @@ int journal_ends_look(struct journal *j, MDB_cursor *log, struct journal_problem
     if (rc == 0) err = key_read(j, &key, &first, problem);
     if (rc == 0 && err == 0) rc = mdb_cursor_get(log, &key, &value, MDB_LAST);
     if (rc == 0 && err == 0) err = key_read(j, &key, &last, problem);
-    if (rc != 0 && rc != MDB_NOTFOUND) return journal_failed(problem, rc, j->path, "read the log");
+    if (rc != 0 && rc != MDB_NOTFOUND)
+        return journal_failed(problem, rc, j->path, "read the log in data.mdb");
     if (err != 0) return err;
     atomic_store(&j->first, first);
     atomic_store(&j->end, last + 1);
@@ -51,7 +52,7 @@ static int last_check(struct journal *j, MDB_cursor *cursor, struct journal_prob
     uint64_t first = journal_first(j), last = journal_end(j) - 1, previous = 0;
     if (first == journal_end(j)) return 0;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
     int err = 0;
 
     // Of the first record kept of a trimmed log the checksum before is not known.
@@ -59,7 +60,7 @@ static int last_check(struct journal *j, MDB_cursor *cursor, struct journal_prob
     bool before_known = last == 1;
     if (last > first) {
         rc = mdb_cursor_get(cursor, &key, &before_value, MDB_PREV);
-        if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
+        if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
         err = key_read(j, &key, &previous, problem);
         if (err != 0) return err;
         if (previous != last - 1) {
@@ -92,21 +93,39 @@ int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct has
         return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
                                "%s/data.mdb: record %" PRIu64 " is missing", j->path, seq);
     }
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
     struct record r;
     int err = record_value_check(j->path, seq, &value, NULL, &r, problem);
     if (err == 0) *ret_chain = r.chain;
     return err;
 }
 
+// No result is of a record that is not there: one under a wrong key would hide those behind it.
+static int results_end_check(struct journal *j, MDB_txn *txn, struct journal_problem *problem)
+{
+    MDB_cursor *cursor = NULL;
+    MDB_val key, value;
+    uint64_t last = 0;
+    int rc = mdb_cursor_open(txn, j->results, &cursor);
+    if (rc == 0) rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+    if (rc == 0 && key.mv_size == KEY_BYTES) last = bytes_get_u64(key.mv_data);
+    if (cursor != NULL) mdb_cursor_close(cursor);
+    if (rc == MDB_NOTFOUND) return 0;
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the results in data.mdb");
+    if (last > 0 && last < journal_end(j)) return 0;
+    return journal_problem(problem, BOSKOS_E_CORRUPT, journal_end(j) - 1,
+                           "%s/data.mdb: behind the log there is a result of no record", j->path);
+}
+
 int journal_ends_read(struct journal *j, MDB_txn *txn, struct journal_problem *problem)
 {
     MDB_cursor *cursor = NULL;
     int rc = mdb_cursor_open(txn, j->log, &cursor);
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
     int err = journal_ends_look(j, cursor, problem);
     if (err == 0) err = last_check(j, cursor, problem);
     mdb_cursor_close(cursor);
+    if (err == 0 && j->is_reader) err = results_end_check(j, txn, problem);
     return err;
 }
 

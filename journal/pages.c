@@ -74,7 +74,7 @@ struct pages {
     uint64_t count; // pages there may be: below LMDB's last one and the end of the file
     uint64_t last;
     uint8_t *used; // a bit a page
-    bool leaves_are_read;
+    bool only_to_read, leaves_are_read;
     uint64_t transaction; // the last one
     uint64_t freed;       // the last one that freed pages, as the list of free pages has it
     struct table_root {
@@ -418,7 +418,7 @@ static int all_check(struct pages *p)
     // The last pages of a transaction may have been given back before they were written.
     if (p->last >= 2 * p->count + FIRST_PAGE) return damaged(p, p->last, "is beyond the end");
     if (p->count > p->last + 1) p->count = p->last + 1;
-    p->leaves_are_read = p->count <= LEAVES_READ_MAX;
+    p->leaves_are_read = !p->only_to_read && p->count <= LEAVES_READ_MAX;
     p->used = calloc(1, p->last / 8 + 1);
     if (p->used == NULL)
         return journal_problem(p->problem, BOSKOS_E_NOMEM, 0, "%s: no memory", p->path);
@@ -435,7 +435,7 @@ static int all_check(struct pages *p)
     return err;
 }
 
-int journal_pages_check(const char *path, struct journal_problem *problem)
+int journal_pages_check(const char *path, bool only_to_read, struct journal_problem *problem)
 {
     char *file = journal_path(path, "data.mdb");
     if (file == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", path);
@@ -452,8 +452,11 @@ int journal_pages_check(const char *path, struct journal_problem *problem)
     if (bytes == MAP_FAILED) {
         err = journal_failed(problem, rc, file, "read it");
     } else {
-        struct pages p = {
-            .path = path, .problem = problem, .bytes = bytes, .size = (size_t)status.st_size};
+        struct pages p = {.path = path,
+                          .problem = problem,
+                          .bytes = bytes,
+                          .size = (size_t)status.st_size,
+                          .only_to_read = only_to_read};
         err = all_check(&p);
         (void)munmap(bytes, p.size);
     }

@@ -168,7 +168,7 @@ static int pages_check(struct journal *j, struct file_state *data, bool *ret_aga
     bool is_beside = false;
     lock_release(j);
     int rc = file_try(j, DATA_NAME, O_RDONLY);
-    int checked = rc == 0 ? journal_pages_check(j->path, &found) : 0;
+    int checked = rc == 0 ? journal_pages_check(j->path, true, &found) : 0;
     int err = lock_share(j, &is_beside, ret_again, problem);
     if (err != 0) return err;
     if (is_beside || file_look(j, DATA_NAME, &now) != 0 || !is_unchanged(data, &now)) {
@@ -260,7 +260,7 @@ static int begin_try(struct journal *j, MDB_txn **ret_txn, bool *ret_again,
     if (err == 0) {
         int rc = journal_view_begin(j->env, ret_txn);
         if (rc == 0) return 0;
-        err = journal_failed(problem, rc, j->path, "read the log");
+        err = journal_failed(problem, rc, j->path, "read the log in data.mdb");
         *ret_again = true; // the map has grown, or the table is of another data.mdb
         environment_drop(j);
     }
@@ -283,7 +283,7 @@ int journal_read_begin(struct journal *j, MDB_txn **ret_txn, struct journal_prob
 {
     if (j->is_reader) return reader_begin(j, ret_txn, problem);
     int rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, ret_txn);
-    return rc == 0 ? 0 : journal_failed(problem, rc, j->path, "read the log");
+    return rc == 0 ? 0 : journal_failed(problem, rc, j->path, "read the log in data.mdb");
 }
 
 void journal_read_end(struct journal *j, MDB_txn *txn)
@@ -346,7 +346,7 @@ static int time_read(struct journal *j, MDB_txn *txn, uint64_t seq, uint64_t *re
         return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
                                "%s/data.mdb: record %" PRIu64 " is missing", j->path, seq);
     }
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log");
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
     int err = record_value_check(j->path, seq, &value, NULL, &r, problem);
     if (err == 0) *ret_time_ns = r.time_ns;
     return err;

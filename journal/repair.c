@@ -80,7 +80,7 @@ out:
 
 int journal_damaged_pages(struct journal *j, struct journal_problem *problem)
 {
-    return journal_pages_check(j->path, problem);
+    return journal_pages_check(j->path, false, problem);
 }
 
 struct record journal_damaged_witness(struct journal *j)

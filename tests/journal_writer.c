@@ -23,7 +23,9 @@ static int append_one(struct journal *j, uint64_t time_ns, struct text payload)
                        .kind = 7,
                        .semantics = 3,
                        .payload = payload};
-    return journal_append(j, &r, 1, NULL, 0, NULL);
+    struct journal_row row = {r.seq, TEXT("row")};
+    int err = journal_append(j, &r, 1, NULL, 0, NULL);
+    return err != 0 ? err : journal_append(j, NULL, 0, &row, 1, NULL);
 }
 
 static int append_with_rows(struct journal *j, uint64_t count)

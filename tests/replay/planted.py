@@ -239,7 +239,7 @@ class Rig:
         data = self.forged("no-row", seq)
         if self.rows_of(self.rows_program, data, "--stored")[seq - 1] != f"{seq}\t0":
             raise Failure(f"the row of {seq} is still there")
-        return self.must_say(data, f"result of command {seq} is missing")
+        return self.must_say(data, f"the result of record {seq} is missing")
 
     def forged_snapshot(self):
         """From before it, it is the snapshot that differs; from it on, the row after it."""
