@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/assert.h"
 #include "base/duration.h"
 #include "base/time.h"
 
@@ -52,11 +53,18 @@ static int find_instant(struct source *s, const struct source_span *span, uint64
     return 0;
 }
 
-// The instant of a point that is no number.
-static uint64_t instant_of(const struct source_span *span, const struct point *p)
+bool point_instant(const struct source_span *span, const struct point *p, uint64_t *ret_ns)
 {
-    if (p->kind == POINT_TIME) return p->ns;
-    return span->last_time_ns > p->ns ? span->last_time_ns - p->ns : 0;
+    switch (p->kind) {
+    case POINT_NONE:
+    case POINT_SEQ: return false;
+    case POINT_TIME: *ret_ns = p->ns; return true;
+    case POINT_BEFORE_END:
+        *ret_ns = span->last_time_ns > p->ns ? span->last_time_ns - p->ns : 0;
+        return true;
+    }
+    ASSERT(false && "a kind that exists");
+    return false;
 }
 
 static int is_trimmed(const struct point *p, struct journal_problem *problem)
@@ -78,12 +86,12 @@ static int beyond(const struct source_span *span, const struct point *p,
 int point_find(struct source *s, const struct source_span *span, const struct point *p,
                uint64_t none, uint64_t *ret_seq, struct journal_problem *problem)
 {
-    uint64_t seq = none;
+    uint64_t seq = none, instant = 0;
     int err = 0;
     if (p->kind == POINT_SEQ)
         seq = p->seq;
-    else if (p->kind != POINT_NONE)
-        err = find_instant(s, span, instant_of(span, p), &seq, problem);
+    else if (point_instant(span, p, &instant))
+        err = find_instant(s, span, instant, &seq, problem);
     if (err != 0) return err;
     if (p->kind == POINT_SEQ && seq > span->last) return beyond(span, p, problem);
     if (p->kind != POINT_NONE && seq < span->oldest) return is_trimmed(p, problem);
@@ -94,13 +102,12 @@ int point_find(struct source *s, const struct source_span *span, const struct po
 int point_find_first(struct source *s, const struct source_span *span, const struct point *p,
                      uint64_t none, uint64_t *ret_seq, struct journal_problem *problem)
 {
-    uint64_t seq = none;
+    uint64_t seq = none, instant = 0;
     int err = 0;
     if (p->kind == POINT_SEQ) {
         seq = p->seq > 0 ? p->seq : 1;
         if (seq > span->last) return beyond(span, p, problem);
-    } else if (p->kind != POINT_NONE) {
-        uint64_t instant = instant_of(span, p);
+    } else if (point_instant(span, p, &instant)) {
         err = find_instant(s, span, instant > 0 ? instant - 1 : 0, &seq, problem);
         if (err != 0) return err;
         seq++;

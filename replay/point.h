@@ -19,6 +19,9 @@ struct point {
 // False when the text is none.
 bool point_parse(const char *text, struct point *ret_point);
 
+// The instant of a point that is none by its number. False for one that is, or is not given.
+bool point_instant(const struct source_span *span, const struct point *p, uint64_t *ret_ns);
+
 // The command after which the state of a point is; `none` for POINT_NONE. BOSKOS_E_NOT_FOUND for a
 // number beyond the last command, BOSKOS_E_TRIMMED for a point before span->oldest.
 int point_find(struct source *s, const struct source_span *span, const struct point *p,

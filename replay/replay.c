@@ -15,18 +15,24 @@ int replay_fail(struct replay *r, int err, const char *format, ...)
     return err;
 }
 
+int replay_backwards(struct replay *r)
+{
+    return replay_fail(r, BOSKOS_E_NOT_FOUND, "--from %s is after --to %s",
+                       r->options->from.text != NULL ? r->options->from.text : "the oldest",
+                       r->options->to.text != NULL ? r->options->to.text : "the end");
+}
+
 int replay_stretch(struct replay *r, uint64_t *ret_from, uint64_t *ret_to)
 {
-    uint64_t from = 0, to = 0;
+    uint64_t from = 0, to = 0, begin = 0, end = 0;
     int err = point_find_first(r->source, &r->span, &r->options->from, r->span.oldest + 1, &from,
                                &r->problem);
     if (err == 0)
         err = point_find(r->source, &r->span, &r->options->to, r->span.last, &to, &r->problem);
     if (err != 0) return err;
-    if (from > to + 1)
-        return replay_fail(r, BOSKOS_E_NOT_FOUND, "--from %s is after --to %s",
-                           r->options->from.text != NULL ? r->options->from.text : "the oldest",
-                           r->options->to.text != NULL ? r->options->to.text : "the end");
+    bool is_backwards = point_instant(&r->span, &r->options->from, &begin) &&
+                        point_instant(&r->span, &r->options->to, &end) && begin > end;
+    if (is_backwards || from > to + 1) return replay_backwards(r);
     *ret_from = from;
     *ret_to = to;
     return 0;

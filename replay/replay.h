@@ -46,6 +46,9 @@ int replay_fail(struct replay *r, int err, const char *format, ...)
 // it ends at the present end. *ret_from is *ret_to + 1 when there is none.
 int replay_stretch(struct replay *r, uint64_t *ret_from, uint64_t *ret_to);
 
+// Writes the line that a stretch ends before it begins. BOSKOS_E_NOT_FOUND.
+int replay_backwards(struct replay *r);
+
 // What was done to an exported file with these flags (SLICE_..., journal/slice.h): for people, and
 // what became of userdata.
 const char *replay_export_kind(uint32_t flags);

@@ -1,8 +1,11 @@
 // usage: leases, how long they were held and waited for, and refusals, of a stretch of the past, by
 // type, owner or resource.
 //
-// Time runs from that of the command before the stretch (from the first one, where there is none)
-// to that of its last command. A lease counts for the part of it that is within. Waiting is what an
+// A stretch begins and ends at the instants that --from and --to name, whether commands are there
+// or not: what is held throughout counts. A number stands for an instant: of --from that of the
+// command before it, of --to its own. Nothing is counted before the first command, nor after the
+// last one, as what comes after it is not known. A lease counts for the part of it that is within.
+// Waiting is what an
 // acquire that was granted had waited since its first poll, 0 for one that did not queue; being
 // told again of a lease by its key is no grant. The memory it takes has a bound: keys beyond
 // KEYS_MAX, or beyond KEY_BYTES_MAX of them, are counted together.
@@ -20,8 +23,9 @@
 //    "wait-max-seconds":S                          within 2 %, or what stderr says
 //    "refused":N}                                  acquires refused; not by resource
 //
-// What cannot be divided is null. The last line is the total; it also has first, last (commands),
-// since and until (times) of the stretch.
+// What cannot be divided is null. The last line is the total; it also has first, last (commands,
+// null without one), since and until (times) of the stretch, null when it ends before the first
+// command.
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -66,8 +70,8 @@ struct usage {
     struct replay *r;
     struct walk *walk;
     enum by by;
-    uint64_t from, to;
-    uint64_t since_ns, until_ns;
+    uint64_t from, to;           // commands; to + 1, to: none
+    uint64_t since_ns, until_ns; // 0 for both: before the first command
     struct table rows;
     uint64_t key_bytes;
     struct row *others, *total;
@@ -236,13 +240,32 @@ static void count_step(struct usage *u, const struct walk_step *step)
         count_acquire(u, &step->command.as.acquire, &step->result);
 }
 
+// The walk is at the state that the stretch begins with.
+static uint64_t find_since(const struct usage *u)
+{
+    uint64_t instant = 0;
+    if (u->from == 1) return 0; // the first command will say
+    if (point_instant(&u->r->span, &u->r->options->from, &instant)) return instant;
+    return sm_time_ns(walk_state(u->walk));
+}
+
+// The walk is at the state that the stretch ends with. A later command is needed to know that it
+// lasted until an instant.
+static uint64_t find_until(const struct usage *u)
+{
+    uint64_t instant = 0;
+    bool is_instant = point_instant(&u->r->span, &u->r->options->to, &instant);
+    if (is_instant && u->to > 0 && u->to < u->r->span.last) return instant;
+    return sm_time_ns(walk_state(u->walk));
+}
+
 static int count_all(struct usage *u)
 {
     struct replay *r = u->r;
     struct sm *sm = walk_state(u->walk);
     const struct walk_step *step = NULL;
     (void)sm_list(sm, &(struct sm_filter){0}, count_at_start, u);
-    u->since_ns = sm_time_ns(sm);
+    u->since_ns = find_since(u);
     walk_trace(u->walk);
     progress_begin(&r->progress, "commands");
     while (sm_seq(sm) < u->to) {
@@ -255,8 +278,11 @@ static int count_all(struct usage *u)
         progress_said(&r->progress, sm_seq(sm) - u->from + 1, u->to - u->from + 1);
     }
     progress_end(&r->progress);
-    u->until_ns = sm_time_ns(sm);
-    return 0;
+    u->until_ns = find_until(u);
+    if (u->since_ns <= u->until_ns) return 0;
+    if (u->to < r->span.last) return replay_backwards(r);
+    return replay_fail(r, BOSKOS_E_NOT_FOUND, "--from %s is after the last command, %" PRIu64,
+                       r->options->from.text, u->to);
 }
 
 // ---- figures of a row -----------------------------------------------------------------------
@@ -339,6 +365,24 @@ static void json_waits(struct usage *u, const struct row *row)
     json_seconds(out, "wait-max-seconds", row->wait_most_ns);
 }
 
+static void json_stretch(struct usage *u)
+{
+    struct output *out = &u->r->out;
+    if (u->from <= u->to)
+        output_format(out, ",\"first\":%" PRIu64 ",\"last\":%" PRIu64, u->from, u->to);
+    else
+        output_string(out, ",\"first\":null,\"last\":null");
+    if (u->to == 0) {
+        output_string(out, ",\"since\":null,\"until\":null");
+        return;
+    }
+    output_string(out, ",\"since\":\"");
+    output_time(out, u->since_ns);
+    output_string(out, "\",\"until\":\"");
+    output_time(out, u->until_ns);
+    output_string(out, "\"");
+}
+
 static void json_row(struct usage *u, const struct row *row)
 {
     struct output *out = &u->r->out;
@@ -364,14 +408,7 @@ static void json_row(struct usage *u, const struct row *row)
         output_string(out, "null");
     json_waits(u, row);
     if (u->by != BY_RESOURCE) output_format(out, ",\"refused\":%" PRIu64, row->refused);
-    if (row == u->total) {
-        output_format(out, ",\"first\":%" PRIu64 ",\"last\":%" PRIu64 ",\"since\":\"", u->from,
-                      u->to);
-        output_time(out, u->since_ns);
-        output_string(out, "\",\"until\":\"");
-        output_time(out, u->until_ns);
-        output_string(out, "\"");
-    }
+    if (row == u->total) json_stretch(u);
     output_string(out, "}\n");
     output_drain(out);
 }
@@ -460,10 +497,13 @@ static void print_head(struct usage *u, uint32_t key_width, const uint32_t width
     char length[CELL_BYTES];
     duration_cell(length, length_of(u));
     output_colour(out, COLOUR_DIM);
-    if (u->from > u->to) {
-        output_string(out, "no commands");
+    if (u->to == 0) {
+        output_string(out, "before the first command");
     } else {
-        output_format(out, "commands %" PRIu64 " to %" PRIu64 ", ", u->from, u->to);
+        if (u->from <= u->to)
+            output_format(out, "commands %" PRIu64 " to %" PRIu64 ", ", u->from, u->to);
+        else
+            output_string(out, "no commands, ");
         output_time(out, u->since_ns);
         output_string(out, " to ");
         output_time(out, u->until_ns);

@@ -3,6 +3,8 @@
 
 usage: check_usage.py BOSKOS_REPLAY MAKE_HISTORY MAKE_FOLDER [--seed S] [--commands N] [--snapshot-every M] [--stretches K]
 
+Stretches begin and end with commands, at instants of all kinds (beside, between and beyond commands, and before the end),
+or each with one of them; some have no command in them, some end before they begin, which must be said.
 Here leases are followed one by one through the effects of `log --json`, and how long a request had waited is looked up in
 the queues of `show --json` before its grant. Counts and times must be the same to the nanosecond, percentiles within 2 %.
 Few requests of such a history wait, so that there is another one of nothing but queues; and a folder with more owners than
@@ -10,7 +12,9 @@ usage keeps apart. A seed repeats a run. Exit code 1 after the first difference.
 """
 
 import argparse
+import bisect
 import collections
+import datetime
 import json
 import os
 import random
@@ -18,7 +22,7 @@ import sys
 from decimal import Decimal
 
 import folder
-from check_points import instant
+from check_points import EPOCH, instant
 
 BY = ("type", "owner", "resource")
 NS = Decimal(10**9)
@@ -120,6 +124,8 @@ class Past:
     def __init__(self, program, top):
         self.program, self.top = program, top
         self.waits = {}  # by the number of a granted acquire
+        self.times = [instant(c["time"]) for c in self.ask("log")]
+        self.quiet = self.refused = 0  # stretches without a command, and those that end before they begin
 
     def ask(self, *words):
         ended = folder.Ended([self.program, "--data-dir", self.top, "--json", *words])
@@ -140,19 +146,32 @@ class Past:
             self.waits[c["seq"]] = now - since[0] if since else 0
         return self.waits[c["seq"]]
 
-    def count(self, by, first, last):
-        state = self.state(first - 1)
-        commands = self.ask("log", "--from", str(first), "--to", str(last))
-        since = instant(commands[0]["time"] if first == 1 else state["time"])
-        count = Count(by, state["resources"], since)
-        for c in commands:
+    def begin(self, text):
+        """The first command of a stretch, and when it begins: not before anything is known."""
+        if text.isdigit():
+            return int(text), self.times[max(int(text) - 2, 0)]
+        at = self.instant(text)
+        return bisect.bisect_left(self.times, at) + 1, max(at, self.times[0])
+
+    def finish(self, text):
+        """The last command of a stretch, and when it ends: not after all that is known."""
+        if text.isdigit():
+            return int(text), self.times[int(text) - 1]
+        at = self.instant(text)
+        return bisect.bisect_right(self.times, at), min(at, self.times[-1])
+
+    def instant(self, text):
+        return self.times[-1] - int(text[1:-2]) if text.startswith("-") else instant(text)
+
+    def count(self, by, first, last, since, until):
+        count = Count(by, self.state(first - 1)["resources"], since)
+        for c in self.ask("log", "--from", str(first), "--to", str(last)) if first <= last else []:
             now = instant(c["time"])
             for e in c["effects"]:
                 count.effect(e, now)
             if c["kind"] == "acquire" and (c["status"] != 200 or not self.is_repeat(c)):
                 count.acquire(c, self.waited(c) if c["status"] == 200 else None)
-        until = instant(commands[-1]["time"])
-        return count.finish(until), since, until
+        return count.finish(until)
 
     @staticmethod
     def is_repeat(c):
@@ -161,26 +180,39 @@ class Past:
 
     def check(self, job):
         """None, or what is wrong; and how many lines were compared."""
-        by, first, last = job
+        by, *words = job
+        (first, since), (last, until) = self.begin(words[0]), self.finish(words[1])
         try:
-            lines = self.ask("usage", "--by", by, "--from", str(first), "--to", str(last))
-            count, since, until = self.count(by, first, last)
-            return self.compare(by, lines, count, until - since, (first, last)), len(lines)
+            if since > until:
+                self.refused += 1
+                return self.check_refused("usage", "--by", by, "--from", words[0], "--to", words[1]), 0
+            self.quiet += first > last
+            lines = self.ask("usage", "--by", by, "--from", words[0], "--to", words[1])
+            count = self.count(by, first, last, since, until)
+            return self.compare(by, lines, count, (first, last, since, until)), len(lines)
         except (ValueError, KeyError, TypeError, IndexError) as e:
             return repr(e), 0
 
+    def check_refused(self, *words):
+        ended = folder.Ended([self.program, "--data-dir", self.top, *words])
+        is_good = ended.code == 1 and ended.out == b"" and b"--from " in ended.err and b" is after " in ended.err
+        return None if is_good else f"it ends before it begins: {ended}{ended.out}"
+
     @staticmethod
-    def compare(by, lines, count, length, stretch):
+    def compare(by, lines, count, stretch):
+        first, last, since, until = stretch
+        length = until - since
         *rows, total = lines
         keys = [line[by] for line in rows]
         wanted = sorted(count.rows, key=lambda k: (-count.rows[k].held, k.encode()))
         if keys != wanted:
             return f"the keys are {keys} and should be {wanted}"
-        if (total.pop("total"), total.pop("first"), total.pop("last")) != (True, *stretch):
-            return f"the total is {total}"
-        since, until = instant(total.pop("since")), instant(total.pop("until"))
-        if until - since != length:
-            return f"the stretch is of {until - since} ns and should be of {length}"
+        commands = (first, last) if first <= last else (None, None)
+        if (total.pop("total"), total.pop("first"), total.pop("last")) != (True, *commands):
+            return f"the total is {total}, of commands {commands}"
+        times = instant(total.pop("since")), instant(total.pop("until"))
+        if times != (since, until):
+            return f"the stretch is {times} and should be {(since, until)}"
         for line, row in zip(lines, [count.rows[k] for k in wanted] + [count.total]):
             line.pop(by, None)
             for percent in (50, 99):
@@ -244,13 +276,42 @@ def check_others(program, make_folder, tmp):
     return None if counts == wanted else f"of {OWNERS} owners: {counts} and should be {wanted}"
 
 
-def choose(numbers, commands, count):
-    """All of it by each key, and stretches of all sizes."""
+def time_text(ns):
+    return f"{EPOCH + datetime.timedelta(seconds=ns // 10**9):%Y-%m-%dT%H:%M:%S}.{ns % 10**9:09}Z"
+
+
+def choose_instant(numbers, times, at):
+    """At or near a command, or anywhere up to the next one; at the ends also beyond."""
+    here, beyond = times[at], times[at + 1] if at + 1 < len(times) else times[at] + 10**12
+    return numbers.choice((here, here - 1, here + 1, beyond, numbers.randint(here, beyond)))
+
+
+def choose_words(numbers, times, how):
+    """--from and --to: `how` says of what kind."""
+    first = numbers.randrange(len(times))
+    last = numbers.randint(first, min(first + 10**numbers.randint(0, 4), len(times) - 1))
+    words = [str(first + 1), str(last + 1)]
+    if how == "quiet":
+        at = numbers.choice([i for i in range(len(times) - 1) if times[i + 1] - times[i] > 10**6])
+        return [time_text(t) for t in sorted(numbers.randint(times[at] + 1, times[at + 1] - 1) for _ in range(2))]
+    if how in ("instants", "from", "backwards"):
+        words[0] = time_text(choose_instant(numbers, times, first))
+    if how in ("instants", "to", "backwards"):
+        words[1] = time_text(max(choose_instant(numbers, times, last), times[0]))
+    if how == "spans":
+        words = [f"-{times[-1] - numbers.randint(times[at], times[min(at + 1, len(times) - 1)])}ns" for at in (first, last)]
+    return words[::-1] if how == "backwards" else words
+
+
+HOWS = ("commands", "instants", "from", "to", "spans", "quiet", "backwards")
+
+
+def choose(numbers, times, count):
+    """All of it by each key, and stretches of all kinds and sizes."""
     for by in BY:
-        yield by, 1, commands
+        yield by, "1", str(len(times))
     for i in range(count):
-        first = numbers.randint(1, commands)
-        yield BY[i % 3], first, numbers.randint(first, min(first + 10**numbers.randint(0, 4), commands))
+        yield BY[i % 3], *choose_words(numbers, times, HOWS[i % len(HOWS)])
 
 
 def main():
@@ -261,11 +322,11 @@ def main():
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     parser.add_argument("--commands", type=int, default=5000)
     parser.add_argument("--snapshot-every", type=int, default=500)
-    parser.add_argument("--stretches", type=int, default=20)
+    parser.add_argument("--stretches", type=int, default=28)
     o = parser.parse_args()
     print(f"seed {o.seed}", flush=True)
     numbers = random.Random(o.seed)
-    checked = lines = waited = grants = 0
+    checked = lines = waited = grants = quiet = refused = 0
     with folder.temporary() as tmp:
         history = os.path.join(tmp, "history")
         made = folder.Ended([o.make_history, history, "--seed", str(o.seed), "--commands", str(o.commands),
@@ -273,9 +334,9 @@ def main():
         if made.code != 0:
             sys.exit(f"the history cannot be made: {made}")
         wrong = check_others(o.program, o.make_folder, tmp)
-        for top, commands in ((history, o.commands), (make_queues(o.make_folder, numbers, tmp), QUEUES_COMMANDS)):
+        for top in (history, make_queues(o.make_folder, numbers, tmp)):
             past = Past(o.program, top)
-            for job in choose(numbers, commands, o.stretches) if wrong is None else []:
+            for job in choose(numbers, past.times, o.stretches) if wrong is None else []:
                 wrong, count = past.check(job)
                 if wrong is not None:
                     wrong = f"{os.path.basename(top)}: usage --by {job[0]} --from {job[1]} --to {job[2]}: {wrong}"
@@ -284,11 +345,14 @@ def main():
                 lines += count
             waited += sum(w > 0 for w in past.waits.values())
             grants += len(past.waits)
+            quiet += past.quiet
+            refused += past.refused
     if wrong is not None:
         print(wrong)
-    print(f"seed {o.seed}: {o.commands} commands, {checked} stretches, {lines} lines, {waited} of {grants} grants had "
-          "waited")
-    return 0 if wrong is None and checked == 2 * (o.stretches + 3) and waited > 100 else 1
+    print(f"seed {o.seed}: {o.commands} commands, {checked} stretches, {quiet} without a command, {refused} refused, {lines} "
+          f"lines, {waited} of {grants} grants had waited")
+    is_all = checked == 2 * (o.stretches + 3) and quiet > 0 and refused > 0 and waited > 100
+    return 0 if wrong is None and is_all else 1
 
 
 if __name__ == "__main__":
