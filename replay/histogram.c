@@ -29,10 +29,10 @@ static uint64_t least_of(uint32_t part, uint32_t bits)
     return top << shift;
 }
 
-static uint64_t middle_of(uint32_t part, uint32_t bits)
+static uint64_t most_of(uint32_t part, uint32_t bits)
 {
     uint32_t shift = part >> bits == 0 ? 0 : (part >> bits) - 1;
-    return least_of(part, bits) + ((UINT64_C(1) << shift) - 1) / 2;
+    return least_of(part, bits) + ((UINT64_C(1) << shift) - 1);
 }
 
 static uint32_t part_at(const struct histogram *h, uint32_t i)
@@ -127,7 +127,7 @@ uint64_t histogram_at(const struct histogram_pool *p, const struct histogram *h,
     uint64_t seen = 0;
     for (uint32_t i = 0; i < h->count; i++) {
         seen += h->parts[i] & COUNT_MASK;
-        if (seen >= rank) return middle_of(part_at(h, i), p->bits);
+        if (seen >= rank) return most_of(part_at(h, i), p->bits);
     }
     ASSERT(false && "a rank that exists");
     return 0;
@@ -135,5 +135,5 @@ uint64_t histogram_at(const struct histogram_pool *p, const struct histogram *h,
 
 uint32_t histogram_error(const struct histogram_pool *p)
 {
-    return 2u << p->bits;
+    return 1u << p->bits;
 }

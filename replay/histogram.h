@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HISTOGRAM_BITS 5u // 32 parts of a power of two: an error of at most 1/64
+#define HISTOGRAM_BITS 6u // 64 parts of a power of two: at most 1/64 too much
 
 struct histogram {
     uint64_t *parts; // part << 48 | count, ascending; NULL: none yet
@@ -32,10 +32,11 @@ void histogram_pool_release(struct histogram_pool *p);
 // Counts a number in a histogram, which was all zeros before the first and stays where it is.
 void histogram_add(struct histogram_pool *p, struct histogram *h, uint64_t number);
 
-// About the number of that rank, from 1 for the least on; at most the count of numbers added.
+// The number of that rank, from 1 for the least on, or one that is a little larger: the largest of
+// its part. The rank is at most the count of numbers added.
 uint64_t histogram_at(const struct histogram_pool *p, const struct histogram *h, uint64_t rank);
 
-// A number may be off by one part in so many.
+// A number may be too large by one part in so many.
 uint32_t histogram_error(const struct histogram_pool *p);
 
 #endif

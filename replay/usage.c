@@ -20,7 +20,7 @@
 //    "average":A                                   by owner: leases at once, held / length
 //    "grants":N,"waited":N                         acquires granted; of them those that had waited
 //    "wait-p50-seconds":S,"wait-p99-seconds":S,    of all grants, null without one; percentiles are
-//    "wait-max-seconds":S                          within 2 %, or what stderr says
+//    "wait-max-seconds":S                          up to 2 % too long, or what stderr says
 //    "refused":N}                                  acquires refused; not by resource
 //
 // What cannot be divided is null. The last line is the total; it also has first, last (commands,
@@ -560,7 +560,8 @@ static void say_limits(const struct usage *u)
                       u->rows.count, by_names[u->by]);
     if (u->pool.bits < HISTOGRAM_BITS)
         (void)fprintf(stderr,
-                      "boskos-replay: waiting times p50 and p99 are within %" PRIu32 " %%\n",
+                      "boskos-replay: waiting times p50 and p99 may be up to %" PRIu32
+                      " %% too long\n",
                       (100 + histogram_error(&u->pool) - 1) / histogram_error(&u->pool));
 }
 
