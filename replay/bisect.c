@@ -6,8 +6,9 @@
 // command cannot tell, others around it are tried, as git does. One state is in memory at a time:
 // it goes forward where that is nearer than to begin anew with a snapshot.
 //
-// Prints the command as `log` does, with its effects, and for an invariant what breaks it. With
-// --json the object of `log`, which for an invariant also has `why`.
+// On a terminal it says on stderr what it is testing. Prints the command as `log` does, with its
+// effects, and for an invariant what breaks it. With --json the object of `log`, which for an
+// invariant also has `why`.
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -139,7 +140,7 @@ static int test_end(struct bisect *b, const char *option, uint64_t seq, enum ver
     static const char *const words[] = {
         [VERDICT_GOOD] = "good", [VERDICT_BAD] = "bad", [VERDICT_UNKNOWN] = "not to be told"};
     enum verdict verdict = VERDICT_UNKNOWN;
-    (void)fprintf(stderr, "testing %" PRIu64 ", %s\n", seq, option);
+    if (b->r->progress.is_wanted) (void)fprintf(stderr, "testing %" PRIu64 ", %s\n", seq, option);
     int err = test(b, seq, &verdict);
     if (err != 0 || verdict == wanted) return err;
     return replay_fail(b->r, BOSKOS_E_NOT_FOUND,
@@ -226,14 +227,20 @@ static uint32_t steps_left(const struct bisect *b)
     return steps;
 }
 
+static void say_testing(const struct bisect *b, uint64_t seq)
+{
+    uint32_t steps = steps_left(b);
+    if (!b->r->progress.is_wanted) return;
+    (void)fprintf(stderr, "testing %" PRIu64 ", %" PRIu32 " %s left\n", seq, steps,
+                  steps == 1 ? "step" : "steps");
+}
+
 static int search(struct bisect *b)
 {
     uint64_t seq = 0;
     while (next_candidate(b, &seq)) {
         enum verdict verdict = VERDICT_UNKNOWN;
-        uint32_t steps = steps_left(b);
-        (void)fprintf(stderr, "testing %" PRIu64 ", %" PRIu32 " %s left\n", seq, steps,
-                      steps == 1 ? "step" : "steps");
+        say_testing(b, seq);
         int err = test(b, seq, &verdict);
         if (err != 0) return err;
         switch (verdict) {

@@ -10,6 +10,7 @@ invariants are held against a look of its own at the states. A seed repeats a ru
 import argparse
 import json
 import os
+import pty
 import random
 import re
 import subprocess
@@ -49,7 +50,7 @@ class Past:
         return self.run("bisect", "--good", str(good), "--bad", str(bad), "--json", *words)
 
     def must_find(self, seq, good, bad, *words):
-        """The tests that were made, after those of the ends."""
+        """What stderr has: what the command says, and nothing more."""
         ended = self.bisect(good, bad, *words)
         if ended.code != 0:
             raise Wrong(str(ended))
@@ -58,7 +59,7 @@ class Past:
         line = self.ask("log", "--from", str(seq), "--to", str(seq))
         if found != json.loads(line):
             raise Wrong(f"{words}: it found {found}, not {seq}")
-        return re.findall(rb"^testing (\d+), \d+ steps? left$", ended.err, re.M)
+        return ended.err.decode("utf-8")
 
     def must_fail(self, code, says, good, bad, *words):
         ended = self.bisect(good, bad, *words)
@@ -72,11 +73,31 @@ def check_turns(past, numbers, commands):
         good = numbers.randint(0, commands - 1)
         bad = numbers.randint(good + 1, commands)
         first = numbers.randint(good + 1, bad)
-        tests = past.must_find(first, good, bad, "--run", f"[ $BOSKOS_SEQ -lt {first} ]")
-        if len(tests) > (bad - good - 1).bit_length():
-            raise Wrong(f"{len(tests)} tests between {good} and {bad}")
+        said = past.must_find(first, good, bad, "--run", f"echo $BOSKOS_SEQ; [ $BOSKOS_SEQ -lt {first} ]")
+        ends, tests = said.splitlines()[:2], said.splitlines()[2:]
+        if ends != [str(bad), str(good)] or len(tests) > (bad - good - 1).bit_length():
+            raise Wrong(f"tests of {ends}, and {tests} between {good} and {bad}")
     past.must_find(commands, 0, commands, "--run", f"test $BOSKOS_SEQ -lt {commands} || exit 124")
     past.must_find(1, 0, commands, "--run", "exit $((BOSKOS_SEQ > 0))")
+
+
+def check_terminal(past, commands):
+    """How far it is, is said on a terminal."""
+    ours, its = pty.openpty()
+    said = b""
+    with subprocess.Popen([past.program, "--data-dir", past.top, "bisect", "--good", "0", "--bad", str(commands), "--run",
+                           "[ $BOSKOS_SEQ = 0 ]"], stdout=subprocess.DEVNULL, stderr=its) as process:
+        os.close(its)
+        try:
+            while (more := os.read(ours, 4096)) != b"":
+                said += more
+        except OSError:  # how Linux says that it has ended
+            pass
+        process.wait(timeout=folder.SECONDS_MAX)
+    os.close(ours)
+    lines = re.findall(rb"^testing (\d+), (--bad|--good|\d+ steps?) ?(?:left)?\r$", said, re.M)
+    if lines[:2] != [(str(commands).encode(), b"--bad"), (b"0", b"--good")] or lines[-1][0] != b"1":
+        raise Wrong(f"on a terminal it said {said}")
 
 
 def check_unknown(past, numbers, commands):
@@ -226,6 +247,7 @@ def main():
         before = folder.look(top)
         try:
             check_turns(past, numbers, o.commands)
+            check_terminal(past, o.commands)
             check_unknown(past, numbers, o.commands)
             check_ends(past, o.commands)
             check_stdin(past, tmp, o.commands)
