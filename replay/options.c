@@ -10,6 +10,8 @@
 
 #include "base/banned.h"
 
+#define DATA_DIR "/var/lib/boskosd"
+
 // Below 32: each is a bit in the set of flags that a command takes.
 enum flag {
     FLAG_AT = 2, // 1 is what getopt calls a word that is no flag
@@ -98,10 +100,14 @@ static const struct {
     [REPLAY_BACKUP] = {"backup", 0, 0, BIT(FLAG_TO)},
 };
 
+#define TO_MAX 2u // export has two
+
 struct reader {
     struct options *options;
     bool has_command;
     uint32_t given; // bits of the flags above
+    const char *to[TO_MAX];
+    uint32_t to_count;
     char *why;
     size_t why_size;
 };
@@ -141,18 +147,12 @@ static bool read_point(struct reader *r, const char *name, const char *value, st
                  name, value);
 }
 
-// The end of a stretch, or where to write to: of export both are called --to, and what can be a
-// point is one.
-static bool read_to(struct reader *r, const char *value)
+// What it is depends on the command, which may come later.
+static bool keep_to(struct reader *r, const char *value)
 {
-    struct options *o = r->options;
-    bool is_path = o->command == REPLAY_EXPORT || o->command == REPLAY_BACKUP;
-    if (r->has_command && is_path) {
-        if (o->command == REPLAY_EXPORT && point_parse(value, &o->to)) return true;
-        o->to_path = value;
-        return true;
-    }
-    return read_point(r, "to", value, &o->to);
+    if (r->to_count == TO_MAX) return wrong(r, "--to: given more than twice");
+    r->to[r->to_count++] = value;
+    return true;
 }
 
 static bool read_flag(struct reader *r, enum flag flag, const char *name, const char *value)
@@ -179,7 +179,7 @@ static bool read_flag(struct reader *r, enum flag flag, const char *name, const 
     case FLAG_REVERSE: o->reverse = true; return true;
     case FLAG_RUN: o->run = value; return true;
     case FLAG_STATE: o->state = value; return true;
-    case FLAG_TO: return read_to(r, value);
+    case FLAG_TO: return keep_to(r, value);
     case FLAG_TYPE: o->type = value; return true;
     case FLAG_UNTIL: return read_point(r, name, value, &o->to);
     case FLAG_WITH_USERDATA: o->with_userdata = true; return true;
@@ -217,6 +217,22 @@ static bool check_flags(struct reader *r)
         if ((commands[r->options->command].flags & BIT(f->val)) != 0) continue;
         return wrong(r, "--%s: %s has no such option; see boskos-replay %s --help", f->name,
                      commands[r->options->command].name, commands[r->options->command].name);
+    }
+    return true;
+}
+
+// The end of a stretch, or where to write to: of export both are called --to, and what can be a
+// point is one.
+static bool read_to(struct reader *r)
+{
+    struct options *o = r->options;
+    for (uint32_t i = 0; i < r->to_count; i++) {
+        bool is_path = o->command == REPLAY_BACKUP ||
+                       (o->command == REPLAY_EXPORT && !point_parse(r->to[i], &o->to));
+        if (is_path && o->to_path != NULL)
+            return wrong(r, "--to: \"%s\" and \"%s\": give one", o->to_path, r->to[i]);
+        if (is_path) o->to_path = r->to[i];
+        if (!is_path && !read_point(r, "to", r->to[i], &o->to)) return false;
     }
     return true;
 }
@@ -299,14 +315,16 @@ static bool check_command(struct reader *r)
 
 static bool check(struct reader *r)
 {
-    const struct options *o = r->options;
+    struct options *o = r->options;
     if (!r->has_command) return wrong(r, "which command? see boskos-replay --help");
     if (o->arguments_count < commands[o->command].arguments_least)
         return wrong(r, "%s: an argument is missing; see boskos-replay %s --help",
                      commands[o->command].name, commands[o->command].name);
     if (o->file != NULL && o->command == REPLAY_BACKUP)
         return wrong(r, "backup: it is of a data folder, not of a --file");
-    return check_flags(r) && check_command(r);
+    if (o->file != NULL && o->data_dir != NULL) return wrong(r, "--file and --data-dir: give one");
+    if (o->data_dir == NULL) o->data_dir = DATA_DIR;
+    return check_flags(r) && read_to(r) && check_command(r);
 }
 
 // What begins with a dash and a digit is a point in time.
@@ -318,7 +336,7 @@ static bool is_span(const char *text)
 enum options_next options_read(int argc, char **argv, struct options *ret_options, char *why,
                                size_t why_size)
 {
-    struct options options = {.data_dir = "/var/lib/boskosd"};
+    struct options options = {0};
     struct reader r = {.options = &options, .why = why, .why_size = why_size};
     enum options_next next = OPTIONS_RUN;
     int flag;
