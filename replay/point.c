@@ -67,10 +67,10 @@ bool point_instant(const struct source_span *span, const struct point *p, uint64
     return false;
 }
 
-static int is_trimmed(const struct point *p, struct journal_problem *problem)
+static int is_trimmed(const struct point *p, const char *before, struct journal_problem *problem)
 {
     problem->seq = 0;
-    (void)snprintf(problem->text, sizeof(problem->text), "%s is no longer kept", p->text);
+    (void)snprintf(problem->text, sizeof(problem->text), "%s%s is no longer kept", before, p->text);
     return BOSKOS_E_TRIMMED;
 }
 
@@ -94,7 +94,7 @@ int point_find(struct source *s, const struct source_span *span, const struct po
         err = find_instant(s, span, instant, &seq, problem);
     if (err != 0) return err;
     if (p->kind == POINT_SEQ && seq > span->last) return beyond(span, p, problem);
-    if (p->kind != POINT_NONE && seq < span->oldest) return is_trimmed(p, problem);
+    if (p->kind != POINT_NONE && seq < span->oldest) return is_trimmed(p, "", problem);
     *ret_seq = seq;
     return 0;
 }
@@ -112,7 +112,8 @@ int point_find_first(struct source *s, const struct source_span *span, const str
         if (err != 0) return err;
         seq++;
     }
-    if (p->kind != POINT_NONE && seq <= span->oldest) return is_trimmed(p, problem);
+    if (p->kind != POINT_NONE && seq <= span->oldest)
+        return is_trimmed(p, "the state before ", problem);
     *ret_seq = seq;
     return 0;
 }

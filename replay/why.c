@@ -260,7 +260,8 @@ static int find_seq(struct why *y, uint64_t *ret_seq)
                            "there is no command %" PRIu64 ": the last is %" PRIu64, p.seq,
                            r->span.last);
     if (p.seq <= r->span.oldest)
-        return replay_fail(r, BOSKOS_E_TRIMMED, "command %" PRIu64 " is no longer kept", p.seq);
+        return replay_fail(r, BOSKOS_E_TRIMMED, "the state before %" PRIu64 " is no longer kept",
+                           p.seq);
     *ret_seq = p.seq;
     return 0;
 }
