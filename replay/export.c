@@ -384,7 +384,9 @@ static void print_readable(struct export *e, uint64_t bytes)
     struct output *out = &e->r->out;
     char size[SIZE_TEXT_BYTES];
     size_text(bytes, size);
-    if (e->from > e->to)
+    if (e->to == 0)
+        output_string(out, "exported the state before the first command to ");
+    else if (e->from > e->to)
         output_format(out, "exported the state after command %" PRIu64 " to ", e->to);
     else
         output_format(out, "exported commands %" PRIu64 " to %" PRIu64 " to ", e->from, e->to);

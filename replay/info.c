@@ -4,6 +4,7 @@
 
 #include "journal/slice.h"
 #include "replay/replay.h"
+#include "replay/say.h"
 
 #include "base/banned.h"
 
@@ -165,15 +166,35 @@ static void print_json(struct info *i)
 
 // ---- for people -----------------------------------------------------------------
 
+static uint32_t number_width(uint64_t number)
+{
+    return (uint32_t)snprintf(NULL, 0, "%" PRIu64, number);
+}
+
+static void widen(uint32_t *width, uint32_t is)
+{
+    if (is > *width) *width = is;
+}
+
 static void print_snapshots(struct info *i)
 {
     struct output *out = &i->r->out;
+    uint32_t seq = 0, time = 0, bytes = 0; // widths
     for (size_t at = 0; at < i->snapshots_count; at++) {
         const struct snapshot_info *s = &i->snapshots[at];
-        output_format(out, "%s%" PRIu64 "  ", at == 0 ? "snapshots  " : "           ",
+        widen(&seq, number_width(s->about.seq));
+        widen(&bytes, number_width(s->about.bytes));
+        widen(&time, s->is_good ? output_time_width(s->about.time_ns) : 1);
+    }
+    for (size_t at = 0; at < i->snapshots_count; at++) {
+        const struct snapshot_info *s = &i->snapshots[at];
+        output_format(out, "%s%-*" PRIu64 "  ", at == 0 ? "snapshots  " : "           ", (int)seq,
                       s->about.seq);
-        if (s->is_good) output_time(out, s->about.time_ns);
-        output_format(out, "  %" PRIu64 " bytes  ", s->about.bytes);
+        if (s->is_good)
+            output_time_cell(out, s->about.time_ns, time);
+        else
+            output_cell(out, TEXT("-"), time); // what it says of its time may be damaged
+        output_format(out, "%*" PRIu64 " bytes  ", (int)bytes, s->about.bytes);
         output_colour(out, s->is_good ? COLOUR_GREEN : COLOUR_RED);
         output_string(out, s->is_good ? "good" : "damaged");
         output_colour(out, COLOUR_NONE);
@@ -199,7 +220,10 @@ static void print_readable(struct info *i)
     } else {
         output_string(out, "commands   none\n");
     }
-    output_format(out, "states     from after command %" PRIu64 " on\n", span->oldest);
+    if (span->oldest == 0)
+        output_string(out, "states     from before the first command on\n");
+    else
+        output_format(out, "states     from after command %" PRIu64 " on\n", span->oldest);
     print_snapshots(i);
     output_format(out,
                   "size       log %" PRIu64 " bytes in a file of %" PRIu64 ", snapshots %" PRIu64
@@ -207,10 +231,14 @@ static void print_readable(struct info *i)
                   i->figures.log_bytes_used, i->figures.log_bytes_file, i->snapshots_bytes);
     output_string(out, "versions   made by boskosd ");
     output_word(out, buffer_as_text(&i->created_by));
-    output_format(out, ", format %u, rules", JOURNAL_FORMAT);
+    output_format(out, ", format %u", JOURNAL_FORMAT);
+    const char *lead = ", rules";
     for (uint32_t s = 0; s < SEMANTICS_SHOWN_MAX; s++) {
-        if (i->semantics[s] > 0)
-            output_format(out, " %" PRIu32 " (%" PRIu64 " commands)", s, i->semantics[s]);
+        if (i->semantics[s] == 0) continue;
+        output_format(out, "%s %" PRIu32 " (", lead, s);
+        say_count(out, i->semantics[s], "command", "commands");
+        output_string(out, ")");
+        lead = "";
     }
     output_string(out, "\n");
     const char *before = "kinds      ";

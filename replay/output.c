@@ -76,6 +76,20 @@ void output_word(struct output *o, struct text word)
     wire_text_word(word, &o->line);
 }
 
+uint32_t output_time_width(uint64_t time_ns)
+{
+    char text[TIME_TEXT_BYTES];
+    return (uint32_t)time_format_nano(time_ns, text);
+}
+
+void output_time_cell(struct output *o, uint64_t time_ns, uint32_t width)
+{
+    size_t before = o->line.size;
+    output_time(o, time_ns);
+    while (o->line.size < before + width + 2)
+        buffer_char(&o->line, ' ');
+}
+
 // Every byte but the following ones of a character.
 static uint32_t columns(const char *bytes, size_t size)
 {

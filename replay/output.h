@@ -36,6 +36,10 @@ void output_format(struct output *o, const char *format, ...) __attribute__((for
 void output_colour(struct output *o, enum colour c); // COLOUR_NONE ends one
 void output_time(struct output *o, uint64_t time_ns);
 
+// How many columns output_time takes, and a time in a column of `width` and two more.
+uint32_t output_time_width(uint64_t time_ns);
+void output_time_cell(struct output *o, uint64_t time_ns, uint32_t width);
+
 // A name, a state, an owner, as wire_text_word.
 void output_word(struct output *o, struct text word);
 

@@ -31,12 +31,18 @@ static struct sm_filter filter_of(const struct options *o, struct text texts[3])
 struct listing {
     struct replay *r;
     uint32_t count;
-    uint32_t type, name, state, owner; // widths
+    uint32_t type, name, state, owner, time; // widths
 };
 
 static void widen(uint32_t *width, struct text t)
 {
     uint32_t is = output_width(t);
+    if (is > *width) *width = is;
+}
+
+static void widen_for_time(uint32_t *width, uint64_t time_ns)
+{
+    uint32_t is = output_time_width(time_ns);
     if (is > *width) *width = is;
 }
 
@@ -47,6 +53,7 @@ static bool measure_resource(void *context, const struct sm_resource *r)
     widen(&l->name, r->name);
     widen(&l->state, r->state);
     if (!text_is_empty(r->owner)) widen(&l->owner, r->owner);
+    widen_for_time(&l->time, r->lastupdate_ns);
     l->count++;
     return true;
 }
@@ -59,13 +66,16 @@ static bool print_resource(void *context, const struct sm_resource *r)
     output_cell(out, r->name, l->name);
     output_cell(out, r->state, l->state);
     output_cell(out, text_is_empty(r->owner) ? TEXT("-") : r->owner, l->owner);
-    output_time(out, r->lastupdate_ns);
+    if (r->has_expiration || r->userdata_count > 0)
+        output_time_cell(out, r->lastupdate_ns, l->time);
+    else
+        output_time(out, r->lastupdate_ns);
     if (r->has_expiration) {
-        output_string(out, "  expires ");
+        output_string(out, "expires ");
         output_time(out, r->expiration_ns);
     }
     for (uint32_t i = 0; i < r->userdata_count; i++) {
-        output_string(out, i == 0 ? "  " : " ");
+        if (r->has_expiration || i > 0) output_string(out, i == 0 ? "  " : " ");
         output_word(out, r->userdata[i].key);
         output_string(out, "=");
         output_word(out, r->userdata[i].value);
@@ -116,6 +126,7 @@ static bool measure_entry(void *context, const struct sm_queue_entry *e)
     widen(&l->type, e->type);
     widen(&l->state, e->state);
     widen(&l->name, e->request_id);
+    widen_for_time(&l->time, e->first_poll_ns);
     l->count++;
     return true;
 }
@@ -129,8 +140,7 @@ static bool print_entry(void *context, const struct sm_queue_entry *e)
     output_cell(out, e->state, l->state);
     output_format(out, "%4" PRIu32 "  ", e->rank);
     output_cell(out, e->request_id, l->name);
-    output_time(out, e->first_poll_ns);
-    output_string(out, "  ");
+    output_time_cell(out, e->first_poll_ns, l->time);
     output_time(out, e->deadline_ns);
     output_string(out, "\n");
     output_drain(out);
@@ -139,7 +149,7 @@ static bool print_entry(void *context, const struct sm_queue_entry *e)
 
 static void print_queues(struct replay *r, struct sm *sm)
 {
-    struct listing l = {.r = r, .type = 4, .state = 5, .name = 7};
+    struct listing l = {.r = r, .type = 4, .state = 5, .name = 7, .time = 5};
     sm_queues(sm, sm_time_ns(sm), measure_entry, &l);
     if (l.count == 0) return;
     output_string(&r->out, "\n");
@@ -148,7 +158,7 @@ static void print_queues(struct replay *r, struct sm *sm)
     output_cell(&r->out, TEXT("STATE"), l.state);
     output_string(&r->out, "RANK  ");
     output_cell(&r->out, TEXT("REQUEST"), l.name);
-    output_cell(&r->out, TEXT("SINCE"), 30);
+    output_cell(&r->out, TEXT("SINCE"), l.time);
     output_string(&r->out, "EXPIRES");
     output_colour(&r->out, COLOUR_NONE);
     output_string(&r->out, "\n");
@@ -183,10 +193,13 @@ static void print_cycles(struct replay *r, struct sm *sm)
 static void show_readable(struct replay *r, struct sm *sm)
 {
     output_colour(&r->out, COLOUR_DIM);
-    output_format(&r->out, "after command %" PRIu64 ", ", sm_seq(sm));
-    output_time(&r->out, sm_time_ns(sm));
+    if (sm_seq(sm) == 0)
+        output_string(&r->out, "before the first command");
+    else
+        output_format(&r->out, "after command %" PRIu64 ", ", sm_seq(sm));
+    if (sm_seq(sm) > 0) output_time(&r->out, sm_time_ns(sm));
     struct hash128 digest = sm_digest(sm);
-    output_format(&r->out, ", digest \"%016" PRIx64 "%016" PRIx64 "\"", digest.high, digest.low);
+    output_format(&r->out, ", digest %016" PRIx64 "%016" PRIx64, digest.high, digest.low);
     output_colour(&r->out, COLOUR_NONE);
     output_string(&r->out, "\n\n");
     print_resources(r, sm);

@@ -4,6 +4,7 @@
 
 #include "replay/entry.h"
 #include "replay/replay.h"
+#include "replay/say.h"
 #include "statemachine/canonical.h"
 #include "wire/wire.h"
 
@@ -229,10 +230,11 @@ static void print_verified(const struct verification *v)
                       v->from, v->to, v->rows, v->snapshots);
         return;
     }
-    output_format(out,
-                  "commands %" PRIu64 " to %" PRIu64 " replayed: %" PRIu64
-                  " results with their digests and %" PRIu64 " snapshots are as stored\n",
-                  v->from, v->to, v->rows, v->snapshots);
+    output_format(out, "commands %" PRIu64 " to %" PRIu64 " replayed: ", v->from, v->to);
+    say_count(out, v->rows, "result with its digest", "results with their digests");
+    output_string(out, " and ");
+    say_count(out, v->snapshots, "snapshot", "snapshots");
+    output_string(out, " are as stored\n");
 }
 
 int replay_verify(struct replay *r)

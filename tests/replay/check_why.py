@@ -385,8 +385,7 @@ class Past:
                 same("a life cycle", (c["to"]["min-count"], c["to"]["max-count"]), to.get(c["type"]))
 
     def check_started(self, entry, had, before, after):
-        then = instant(before["time"])
-        live = sum(instant(r["expires"]) >= then for q in before["queues"] for r in q["requests"])
+        live = sum(instant(r["expires"]) >= instant(before["time"]) for q in before["queues"] for r in q["requests"])
         same("how many are renewed", had["renewed"], live)
         same("how many there are", sum(len(q["requests"]) for q in after["queues"]), live)
 
