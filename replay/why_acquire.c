@@ -287,13 +287,16 @@ static void say_no_such_type(struct explained *x, uint64_t names, bool is_listed
     struct output *out = x->y->out;
     output_string(out, "there is no resource of type ");
     output_word(out, x->c->type);
-    if (x->f.has_cycle)
+    if (x->f.has_cycle) {
         output_format(out, "; the config has it as dynamic, from %" PRId64 " to %" PRId64 "\n",
                       x->f.cycle.min_count, x->f.cycle.max_count);
-    else if (is_listed)
-        output_format(out, "; the config has it, with %" PRIu64 " names\n", names);
-    else
+    } else if (is_listed) {
+        output_string(out, "; the config has it, with ");
+        say_count(out, names, "name", "names");
+        output_string(out, "\n");
+    } else {
         output_string(out, "; the config has no such type\n");
+    }
 }
 
 static void say_full(struct explained *x)

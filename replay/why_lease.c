@@ -359,13 +359,16 @@ static void say_names(struct names *l, const struct command_acquirebystate *c,
     struct sm *sm = walk_state(l->y->walk);
     struct foreseen_names again;
     if (f->is_granted) {
-        output_format(out, "all of %" PRIu32 " named are unowned in state ", f->count);
+        if (f->count == 1)
+            output_string(out, "the one named is unowned in state ");
+        else
+            output_format(out, "all of %" PRIu32 " named are unowned in state ", f->count);
         output_word(out, c->state);
         output_string(out, "\n");
         return;
     }
-    output_format(out, "%" PRIu32 " of %" PRIu32 " named are not unowned in state ",
-                  f->count - f->good, f->count);
+    output_format(out, "%" PRIu32 " of %" PRIu32 " named %s not unowned in state ",
+                  f->count - f->good, f->count, f->count - f->good == 1 ? "is" : "are");
     output_word(out, c->state);
     output_string(out, f->is_handing_out
                            ? ", but only for empty names: the others are handed out all the same, "

@@ -291,10 +291,14 @@ static void say_reap(struct taking *t, const struct command_config *c, enum idle
         return;
     case IDLE_NOT: break;
     }
-    say_count(out, count_taken(t), "resource is", "resources are");
+    uint64_t taken = count_taken(t);
+    say_count(out, taken, "resource is", "resources are");
     output_string(out, " taken back to state ");
     output_word(out, c->reaper_target);
-    output_string(out, ", for their owners were silent too long; it looks at states");
+    if (taken > 0)
+        output_format(out, ", for %s silent too long",
+                      taken == 1 ? "its owner was" : "their owners were");
+    output_string(out, "; it looks at states");
     for (uint32_t i = 0; i < c->reaper_states_count && i < SAY_MOST; i++) {
         output_string(out, " ");
         output_word(out, c->reaper_states[i]);
