@@ -63,11 +63,14 @@ static int look_at_snapshots(struct info *i)
     int err = source_snapshots(i->r->source, &seqs, &count, &i->r->problem);
     if (err != 0) return err;
     i->snapshots = calloc(count + 1, sizeof(*i->snapshots));
-    if (i->snapshots == NULL) err = replay_fail(i->r, BOSKOS_E_NOMEM, "out of memory");
-    for (size_t at = 0; at < count && err == 0; at++)
+    if (i->snapshots == NULL) {
+        free(seqs);
+        return replay_fail(i->r, BOSKOS_E_NOMEM, "out of memory");
+    }
+    for (size_t at = 0; at < count; at++)
         look_at_snapshot(i, seqs[at]);
     free(seqs);
-    return err;
+    return 0;
 }
 
 // Every record is read and its checksum compared, but nothing is replayed.
