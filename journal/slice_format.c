@@ -150,6 +150,12 @@ struct slice_trailer slice_trailer_decode(const uint8_t bytes[SLICE_TRAILER_BYTE
     };
 }
 
+static uint64_t index_bytes(uint64_t records)
+{
+    return (records / SLICE_INDEX_EVERY + (records % SLICE_INDEX_EVERY != 0)) *
+           SLICE_INDEX_ENTRY_BYTES;
+}
+
 bool slice_trailer_fits(const struct slice_trailer *t, const struct slice_about *about,
                         uint64_t size)
 {
@@ -162,18 +168,12 @@ bool slice_trailer_fits(const struct slice_trailer *t, const struct slice_about 
     rest -= t->base_bytes;
     if (t->records_bytes > rest) return false;
     rest -= t->records_bytes;
-    if (rest != slice_index_bytes(records)) return false;
+    if (rest != index_bytes(records)) return false;
     return records > 0 || (t->records_bytes == 0 && t->last_time_ns == about->base_time_ns &&
                            hash128_equal(t->last_chain, about->base_chain));
 }
 
-// ---- records and index ------------------------------------------------------
-
-uint64_t slice_index_bytes(uint64_t records)
-{
-    return (records / SLICE_INDEX_EVERY + (records % SLICE_INDEX_EVERY != 0)) *
-           SLICE_INDEX_ENTRY_BYTES;
-}
+// ---- records ------------------------------------------------------
 
 uint64_t slice_frame_checksum(uint64_t seq, const uint8_t sizes[SLICE_SIZES_BYTES])
 {

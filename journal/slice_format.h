@@ -51,7 +51,6 @@ struct slice_trailer slice_trailer_decode(const uint8_t bytes[SLICE_TRAILER_BYTE
 bool slice_trailer_fits(const struct slice_trailer *t, const struct slice_about *about,
                         uint64_t size);
 
-uint64_t slice_index_bytes(uint64_t records);
 uint64_t slice_frame_checksum(uint64_t seq, const uint8_t sizes[SLICE_SIZES_BYTES]);
 
 // Of up to JOURNAL_ROW_BYTES_MAX.

@@ -63,8 +63,9 @@ static void refusal(struct output *out, const struct sm_result *result)
     ASSERT(false && "a reason that exists");
 }
 
-void entry_result(struct output *out, const struct command *c, const struct sm_result *result,
-                  uint32_t changes_count)
+// What a command came to, in a few words: `200 project-01`, `404 nothing to hand out`, `2 changed`.
+static void append_result(struct output *out, const struct command *c,
+                          const struct sm_result *result, uint32_t changes_count)
 {
     if (!entry_has_client(c)) {
         output_format(out, "%" PRIu32 " changed", changes_count);
@@ -114,6 +115,6 @@ void entry_line(struct output *out, const struct walk_step *step, uint32_t chang
     wire_text_params(c, &out->line);
     if (out->line.size > before) output_string(out, "  ");
     output_string(out, "-> ");
-    entry_result(out, c, &step->result, changes_count);
+    append_result(out, c, &step->result, changes_count);
     output_string(out, "\n");
 }

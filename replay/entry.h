@@ -19,8 +19,4 @@ void entry_json(struct output *out, const struct walk_step *step, const struct s
 void entry_line(struct output *out, const struct walk_step *step, uint32_t changes_count,
                 uint64_t last);
 
-// Adds what a command came to, in a few words: `200 project-01`, `404 nothing free`, `2 changed`.
-void entry_result(struct output *out, const struct command *c, const struct sm_result *result,
-                  uint32_t changes_count);
-
 #endif
