@@ -173,11 +173,6 @@ int journal_cursor_next(struct journal_cursor *c, struct record *ret_record,
 int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *ret_seq,
                       struct journal_problem *problem);
 
-// Of a journal opened only to be read: the time of a record. BOSKOS_E_TRIMMED when it is no longer
-// in the log, BOSKOS_E_NOT_FOUND when it is not yet.
-int journal_time_of(struct journal *j, uint64_t seq, uint64_t *ret_time_ns,
-                    struct journal_problem *problem);
-
 // Appends the version of the program that made the journal.
 int journal_created_by(struct journal *j, struct buffer *out, struct journal_problem *problem);
 

@@ -352,25 +352,6 @@ static int time_read(struct journal *j, MDB_txn *txn, uint64_t seq, uint64_t *re
     return err;
 }
 
-int journal_time_of(struct journal *j, uint64_t seq, uint64_t *ret_time_ns,
-                    struct journal_problem *problem)
-{
-    MDB_txn *txn = NULL;
-    ASSERT(j->is_reader);
-    int err = journal_read_begin(j, &txn, problem);
-    if (err != 0) return err;
-    err = journal_ends_read(j, txn, problem);
-    if (err == 0 && (seq < journal_first(j) || seq >= journal_end(j))) {
-        err =
-            journal_problem(problem, seq < journal_first(j) ? BOSKOS_E_TRIMMED : BOSKOS_E_NOT_FOUND,
-                            seq, "%s has no record %" PRIu64 "; it has %" PRIu64 " up to %" PRIu64,
-                            j->path, seq, journal_first(j), journal_end(j) - 1);
-    }
-    if (err == 0) err = time_read(j, txn, seq, ret_time_ns, problem);
-    journal_read_end(j, txn);
-    return err;
-}
-
 // Times do not go back, so that halving finds it.
 int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *ret_seq,
                       struct journal_problem *problem)

@@ -329,20 +329,6 @@ int source_find_time(struct source *s, uint64_t time_ns, uint64_t *ret_seq,
     return journal_find_time(s->journal, time_ns, ret_seq, problem);
 }
 
-int source_time_of(struct source *s, uint64_t seq, uint64_t *ret_time_ns,
-                   struct journal_problem *problem)
-{
-    if (s->slice == NULL) return journal_time_of(s->journal, seq, ret_time_ns, problem);
-    struct slice_cursor *c = NULL;
-    struct record record;
-    struct journal_row row;
-    int err = slice_cursor_open(s->slice, seq, &c, problem);
-    if (err == 0) err = slice_cursor_next(c, &record, &row, problem);
-    if (err == 0) *ret_time_ns = record.time_ns;
-    slice_cursor_close(c);
-    return err;
-}
-
 int source_cursor_open(struct source *s, uint64_t from, const struct hash128 *before,
                        struct source_cursor **ret_cursor, struct journal_problem *problem)
 {

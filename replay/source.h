@@ -70,10 +70,6 @@ void source_snapshot_close(struct journal_snapshot_map *map);
 int source_find_time(struct source *s, uint64_t time_ns, uint64_t *ret_seq,
                      struct journal_problem *problem);
 
-// The time of a command that is kept.
-int source_time_of(struct source *s, uint64_t seq, uint64_t *ret_time_ns,
-                   struct journal_problem *problem);
-
 // Records in order, with all the checks of journal_cursor_next, whose errors these are.
 struct source_cursor;
 int source_cursor_open(struct source *s, uint64_t from, const struct hash128 *before,

@@ -169,7 +169,7 @@ static void use_all(struct folder *f, uint64_t count)
     struct journal_snapshot about;
     struct journal_snapshot_map *map;
     struct text bytes;
-    uint64_t seq = 0, time_ns = 0, *seqs = NULL;
+    uint64_t seq = 0, *seqs = NULL;
     size_t snapshots = 0;
     struct buffer version;
     buffer_init(&version);
@@ -180,8 +180,6 @@ static void use_all(struct folder *f, uint64_t count)
     assert_int_equal(read_numbered(f, j, 1), count);
     assert_int_equal(journal_find_time(j, 1001, &seq, &f->problem), 0);
     assert_int_equal(seq, 1);
-    assert_int_equal(journal_time_of(j, count, &time_ns, &f->problem), 0);
-    assert_int_equal(time_ns, 1000 + count);
     assert_int_equal(journal_created_by(j, &version, &f->problem), 0);
     assert_true(version.size > 0);
     journal_figures(j, &figures);
@@ -339,7 +337,6 @@ static void an_empty_journal_has_no_time(void **state)
     assert_int_equal(read_numbered(f, j, 1), 0);
     assert_int_equal(journal_find_time(j, UINT64_MAX, &seq, &f->problem), 0);
     assert_int_equal(seq, 0);
-    assert_int_equal(journal_time_of(j, 1, &seq, &f->problem), BOSKOS_E_NOT_FOUND);
     journal_close(j);
 }
 
@@ -365,12 +362,6 @@ static void a_time_is_found_at_every_boundary(void **state)
                 expected = i + 1;
             assert_int_equal(journal_find_time(j, t, &seq, &f->problem), 0);
             assert_int_equal(seq, expected);
-        }
-        for (size_t i = 0; i <= count; i++) {
-            uint64_t time_ns = 0;
-            int err = i < first ? BOSKOS_E_TRIMMED : i == count ? BOSKOS_E_NOT_FOUND : 0;
-            assert_int_equal(journal_time_of(j, i + 1, &time_ns, &f->problem), err);
-            assert_int_equal(time_ns, err == 0 ? times[i] : 0);
         }
         journal_close(j);
     }
@@ -532,7 +523,6 @@ static void what_is_trimmed_is_called_so(void **state)
     struct record r;
     struct journal_row row;
     struct journal_cursor *other = NULL;
-    uint64_t time_ns = 0;
     struct writer w = writer_start(f->dir);
     must(&w, OPEN, MAP_BYTES);
     must(&w, APPEND, 2000);
@@ -546,8 +536,6 @@ static void what_is_trimmed_is_called_so(void **state)
         assert_int_equal(f->problem.seq, STRETCH + 1);
     }
     assert_int_equal(journal_first(j), 1500);
-    assert_int_equal(journal_time_of(j, 1499, &time_ns, &f->problem), BOSKOS_E_TRIMMED);
-    assert_int_equal(journal_time_of(j, 1500, &time_ns, &f->problem), 0);
     assert_int_equal(journal_cursor_open(j, 1499, NULL, &other, &f->problem), BOSKOS_E_TRIMMED);
     assert_int_equal(journal_cursor_open(j, 2002, NULL, &other, &f->problem), BOSKOS_E_NOT_FOUND);
     must(&w, TRIM, 1600); // which is not known here yet
