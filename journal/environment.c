@@ -69,7 +69,7 @@ static int table_check(MDB_env *env, bool *ret_is_other)
     return rc;
 }
 
-static void environment_close(struct journal *j)
+void journal_environment_close(struct journal *j)
 {
     if (j->env != NULL) mdb_env_close(j->env);
     j->env = NULL;
@@ -116,7 +116,7 @@ int journal_environment_make(const char *path, struct journal_problem *problem)
     struct journal tables = {0};
     MDB_env *env = NULL;
     MDB_txn *txn = NULL;
-    int rc = file_make(path, "data.mdb");
+    int rc = file_make(path, DATA_NAME);
     if (rc == 0) rc = file_make(path, LOCK_TABLE_NAME);
     if (rc != 0) goto out;
 
@@ -148,7 +148,7 @@ out:
 // LMDB would quietly make a missing or empty data.mdb anew: an empty log in place of a lost one.
 static int data_check(const char *folder, struct journal_problem *problem)
 {
-    char *path = journal_path(folder, "data.mdb");
+    char *path = journal_path(folder, DATA_NAME);
     if (path == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", folder);
 
     int err = 0;
@@ -233,7 +233,7 @@ int journal_environment_read(struct journal *j, const char *name, struct journal
         environment_look(j);
         err = tables_find(j, problem);
     }
-    if (err != 0) environment_close(j);
+    if (err != 0) journal_environment_close(j);
     free(path);
     return err;
 }
@@ -245,7 +245,7 @@ int journal_environment_join(struct journal *j, struct journal_problem *problem)
     if (rc != 0) return journal_failed(problem, rc, j->path, "read data.mdb");
     environment_look(j);
     err = tables_find(j, problem);
-    if (err != 0) environment_close(j);
+    if (err != 0) journal_environment_close(j);
     return err;
 }
 
@@ -257,7 +257,7 @@ static int writer_open(struct journal *j)
     int rc = lmdb_open(j->path, 0, j->map_bytes, &j->env);
     if (rc == 0) rc = table_check(j->env, &is_other);
     if (rc != 0 || !is_other) return rc;
-    environment_close(j);
+    journal_environment_close(j);
     char *path = journal_path(j->path, LOCK_TABLE_NAME);
     if (path == NULL) return ENOMEM;
     rc = unlink(path) == 0 ? 0 : errno;
@@ -275,7 +275,7 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
     if (rc != 0) return journal_failed(problem, rc, j->path, "open lock.mdb for writing");
 
     rc = writer_open(j);
-    if (rc != 0) environment_close(j);
+    if (rc != 0) journal_environment_close(j);
     if (rc == ENOMEM) {
         errno = rc;
         return journal_problem(problem, BOSKOS_E_NOMEM, 0,
@@ -294,6 +294,6 @@ int journal_environment_open(struct journal *j, struct journal_problem *problem)
         err = journal_failed(problem, rc, j->path, "clear the readers in lock.mdb");
     else
         err = tables_find(j, problem);
-    if (err != 0) environment_close(j);
+    if (err != 0) journal_environment_close(j);
     return err;
 }

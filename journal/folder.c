@@ -103,7 +103,7 @@ int journal_folder_lock(const char *folder, uint32_t wait_ms, int *ret_fd,
 {
     int err = 0;
     int fd = -1;
-    char *path = journal_path(folder, "LOCK");
+    char *path = journal_path(folder, LOCK_NAME);
     if (path == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", folder);
     fd = journal_file_open(path, O_RDWR | O_CREAT);
     if (fd < 0) {

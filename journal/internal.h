@@ -63,6 +63,7 @@ char *journal_path(const char *folder, const char *name);
 
 // ---- folder.c: DIR, DIR/journal, the lock -----------------------------------
 
+#define LOCK_NAME "LOCK" // locked by whoever has the journal
 #define DATA_NAME "data.mdb"
 #define DATA_NEW_NAME "data.mdb.new" // a compacted copy that is not in its place yet
 #define LOCK_TABLE_NAME "lock.mdb"   // LMDB's own
@@ -133,6 +134,9 @@ int journal_environment_read(struct journal *j, const char *name, struct journal
 // the caller knows that it can write. BOSKOS_E_IO also when that table is of another data.mdb,
 // which is so only until whoever writes has found it out.
 int journal_environment_join(struct journal *j, struct journal_problem *problem);
+
+// Closes what one of these opened; nothing when none did.
+void journal_environment_close(struct journal *j);
 
 // mdb_txn_begin for reading, which believes what lock.mdb says of the last transaction. That
 // outlives data.mdb, when a compaction or a copy that is put back takes its place while a reader

@@ -183,7 +183,7 @@ out:
 void journal_close(struct journal *j)
 {
     if (j == NULL) return;
-    if (j->env != NULL) mdb_env_close(j->env);
+    journal_environment_close(j);
     if (j->witness_fd >= 0) (void)close(j->witness_fd);
     if (j->lock_fd >= 0) (void)close(j->lock_fd);
     free(j->path);

@@ -437,7 +437,7 @@ static int all_check(struct pages *p)
 
 int journal_pages_check(const char *path, bool only_to_read, struct journal_problem *problem)
 {
-    char *file = journal_path(path, "data.mdb");
+    char *file = journal_path(path, DATA_NAME);
     if (file == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", path);
 
     struct stat status;

@@ -80,7 +80,7 @@ static int lock_open(struct journal *j, const char *path, bool *ret_again,
     if (j->lock_fd >= 0) return 0;
     j->lock_fd = open(path, O_RDONLY | O_CLOEXEC);
     if (j->lock_fd >= 0) return 0;
-    if (errno != ENOENT) return cannot_read(j, "LOCK", errno, problem);
+    if (errno != ENOENT) return cannot_read(j, LOCK_NAME, errno, problem);
     if (stat(j->path, &folder) == 0) return 0;
     *ret_again = true; // a repair is at it
     return journal_problem(problem, BOSKOS_E_NOT_FOUND, 0,
@@ -93,7 +93,7 @@ static int lock_share(struct journal *j, bool *ret_is_beside, bool *ret_again,
                       struct journal_problem *problem)
 {
     bool is_beside = false;
-    char *path = journal_path(j->path, "LOCK");
+    char *path = journal_path(j->path, LOCK_NAME);
     if (path == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", j->path);
     int err = lock_open(j, path, ret_again, problem);
     if (err == 0 && j->lock_fd >= 0) {
@@ -121,12 +121,6 @@ static void lock_release(struct journal *j)
 }
 
 // ---- the environment ----------------------------------------------------------
-
-static void environment_drop(struct journal *j)
-{
-    if (j->env != NULL) mdb_env_close(j->env);
-    j->env = NULL;
-}
 
 static int data_look(struct journal *j, struct file_state *ret_data, bool *ret_again,
                      struct journal_problem *problem)
@@ -187,7 +181,7 @@ static int environment_alone(struct journal *j, bool *ret_again, struct journal_
     if (err != 0) return err;
     bool is_seen = is_unchanged(&j->data_seen, &data);
     if (j->env != NULL && is_seen) return 0;
-    environment_drop(j);
+    journal_environment_close(j);
     if (!is_seen) err = pages_check(j, &data, ret_again, problem);
     if (err != 0) return err;
     map_size(j, &data);
@@ -225,7 +219,8 @@ static int environment_beside(struct journal *j, bool *ret_again, struct journal
     if (j->env != NULL && rc == 0 && is_same_file(&j->data_seen, &data) &&
         is_same_file(&j->table_seen, &table))
         return 0;
-    environment_drop(j); // before the table is opened by anybody else: closing it lets go its locks
+    // Before anybody else opens the table: to close it lets go of its locks.
+    journal_environment_close(j);
     err = table_check(j, ret_again, problem);
     if (err != 0) return err;
     map_size(j, &data);
@@ -234,7 +229,7 @@ static int environment_beside(struct journal *j, bool *ret_again, struct journal
     // A moment later it may be other files that have these names.
     if (file_look(j, DATA_NAME, &data_now) != 0 || file_look(j, LOCK_TABLE_NAME, &table_now) != 0 ||
         !is_same_file(&data, &data_now) || !is_same_file(&table, &table_now)) {
-        environment_drop(j);
+        journal_environment_close(j);
         return is_changing(j, ret_again, problem);
     }
     *ret_again = err == BOSKOS_E_IO;
@@ -251,7 +246,7 @@ static int begin_try(struct journal *j, MDB_txn **ret_txn, bool *ret_again,
     bool is_beside = false;
     int err = lock_share(j, &is_beside, ret_again, problem);
     if (err == 0 && is_beside != j->is_beside) {
-        environment_drop(j);
+        journal_environment_close(j);
         j->data_seen = (struct file_state){0};
         j->is_beside = is_beside;
     }
@@ -262,7 +257,7 @@ static int begin_try(struct journal *j, MDB_txn **ret_txn, bool *ret_again,
         if (rc == 0) return 0;
         err = journal_failed(problem, rc, j->path, "read the log in data.mdb");
         *ret_again = true; // the map has grown, or the table is of another data.mdb
-        environment_drop(j);
+        journal_environment_close(j);
     }
     lock_release(j);
     return err;
