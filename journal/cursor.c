@@ -115,7 +115,7 @@ static int txn_resume(struct journal_cursor *c, struct journal_problem *problem)
 
 // ---- open -------------------------------------------------------------------
 
-static int is_trimmed(const struct journal_cursor *c, struct journal_problem *problem)
+static int trimmed(const struct journal_cursor *c, struct journal_problem *problem)
 {
     return journal_problem(problem, BOSKOS_E_TRIMMED, c->next,
                            "%s: record %" PRIu64 " is no longer kept", c->j->path, c->next);
@@ -133,10 +133,10 @@ static int chain_read(struct journal_cursor *c, uint64_t from, struct journal_pr
     return err;
 }
 
-static int is_outside(const struct journal *j, uint64_t from, struct journal_problem *problem)
+static int outside(const struct journal *j, uint64_t from, struct journal_problem *problem)
 {
-    bool is_trimmed = j->is_reader && from < journal_first(j);
-    return journal_problem(problem, is_trimmed ? BOSKOS_E_TRIMMED : BOSKOS_E_NOT_FOUND, from,
+    bool was_there = j->is_reader && from < journal_first(j);
+    return journal_problem(problem, was_there ? BOSKOS_E_TRIMMED : BOSKOS_E_NOT_FOUND, from,
                            "%s has no record %" PRIu64 "; it has %" PRIu64 " up to %" PRIu64,
                            j->path, from, journal_first(j), journal_end(j) - 1);
 }
@@ -144,11 +144,8 @@ static int is_outside(const struct journal *j, uint64_t from, struct journal_pro
 int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *before,
                         struct journal_cursor **ret_cursor, struct journal_problem *problem)
 {
-    struct journal_cursor *c = NULL;
     int err = 0;
-    if (from < journal_first(j) || from > journal_end(j)) return is_outside(j, from, problem);
-
-    c = calloc(1, sizeof(*c));
+    struct journal_cursor *c = calloc(1, sizeof(*c));
     if (c != NULL) c->bytes = malloc(STRETCH_BYTES_MAX);
     if (c == NULL || c->bytes == NULL) {
         err = journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", j->path);
@@ -162,7 +159,7 @@ int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *
     err = txn_open(c, problem);
     if (err == 0 && j->is_reader) err = journal_ends_look(j, c->log, problem);
     if (err == 0 && (from < journal_first(j) || from > journal_end(j)))
-        err = is_outside(j, from, problem);
+        err = outside(j, from, problem);
     c->opened = j->opened;
     if (err == 0) err = chain_read(c, from, problem);
     if (err != 0) goto out;
@@ -389,7 +386,7 @@ static int stretch_load(struct journal_cursor *c, struct journal_problem *proble
     if (c->next >= end)
         err = BOSKOS_E_NOT_FOUND;
     else if (c->j->is_reader && c->next < journal_first(c->j))
-        err = is_trimmed(c, problem);
+        err = trimmed(c, problem);
     else
         err = stretch_copy(c, end, problem);
     touched_drop(c); // while the map is there
