@@ -64,7 +64,7 @@ static int cannot_read(const struct journal *j, const char *name, int rc,
 }
 
 // Two looks at it did not see the same.
-static int is_changing(const struct journal *j, bool *ret_again, struct journal_problem *problem)
+static int changing(const struct journal *j, bool *ret_again, struct journal_problem *problem)
 {
     *ret_again = true;
     return journal_problem(problem, BOSKOS_E_IO, 0, "%s: its files change all the time", j->path);
@@ -105,7 +105,7 @@ static int lock_share(struct journal *j, bool *ret_is_beside, bool *ret_again,
         } else if (!journal_is_still(j->lock_fd, path)) { // it is that of a folder from before
             (void)close(j->lock_fd);
             j->lock_fd = -1;
-            err = is_changing(j, ret_again, problem);
+            err = changing(j, ret_again, problem);
         }
     }
     free(path);
@@ -166,7 +166,7 @@ static int pages_check(struct journal *j, struct file_state *data, bool *ret_aga
     int err = lock_share(j, &is_beside, ret_again, problem);
     if (err != 0) return err;
     if (is_beside || file_look(j, DATA_NAME, &now) != 0 || !is_unchanged(data, &now)) {
-        return is_changing(j, ret_again, problem);
+        return changing(j, ret_again, problem);
     }
     if (rc != 0) return cannot_read(j, DATA_NAME, rc, problem);
     if (checked != 0) return journal_problem(problem, checked, found.seq, "%s", found.text);
@@ -230,7 +230,7 @@ static int environment_beside(struct journal *j, bool *ret_again, struct journal
     if (file_look(j, DATA_NAME, &data_now) != 0 || file_look(j, LOCK_TABLE_NAME, &table_now) != 0 ||
         !is_same_file(&data, &data_now) || !is_same_file(&table, &table_now)) {
         journal_environment_close(j);
-        return is_changing(j, ret_again, problem);
+        return changing(j, ret_again, problem);
     }
     *ret_again = err == BOSKOS_E_IO;
     j->data_seen = data;

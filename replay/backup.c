@@ -74,7 +74,7 @@ static int check_place(struct replay *r)
 
 // ---- what is copied ---------------------------------------------------------------
 
-static int is_gone(struct backup *b)
+static int gone(struct backup *b)
 {
     return replay_fail(b->r, BOSKOS_E_TRIMMED,
                        "the snapshot of command %" PRIu64 " is no longer kept", b->base);
@@ -123,7 +123,7 @@ static int copy_snapshot(struct backup *b, uint64_t seq)
     bool is_same = false;
     int err =
         journal_snapshot_open(source_journal(r->source), seq, &about, &bytes, &map, &r->problem);
-    if (err == BOSKOS_E_NOT_FOUND) return seq == b->base ? is_gone(b) : 0;
+    if (err == BOSKOS_E_NOT_FOUND) return seq == b->base ? gone(b) : 0;
     if (err != 0) return err;
     err = compare_state(b, seq, bytes, &is_same);
     if (err == 0 && (!is_same || !hash128_equal(about.chain, b->chain) ||
@@ -248,7 +248,7 @@ static int begin_copy(struct backup *b)
     if (figures.log_bytes_file > JOURNAL_MAP_BYTES_DEFAULT / 2)
         options.map_bytes = figures.log_bytes_file * 2;
     if (b->base > 0) err = source_snapshot_about(r->source, b->base, &about, &r->problem);
-    if (err == BOSKOS_E_NOT_FOUND) return is_gone(b);
+    if (err == BOSKOS_E_NOT_FOUND) return gone(b);
     if (err != 0) return err;
     b->chain = about.chain;
     if (b->base > 0 && b->base == b->last) return begin_at_last(b, &options);
@@ -284,7 +284,7 @@ static void copy_is_damaged(void *context, const char *why)
     _exit(4);
 }
 
-static int is_other(struct backup *b)
+static int differs(struct backup *b)
 {
     return replay_fail(b->r, BOSKOS_E_CORRUPT,
                        "%s: the copy does not have what was written to it: its disk fails",
@@ -301,10 +301,10 @@ static int read_records(struct backup *b, struct source *s)
     int err = source_cursor_open(s, b->first, NULL, &c, &r->problem);
     for (uint64_t seq = b->first; seq <= b->last && err == 0; seq++) {
         err = source_cursor_next(c, &record, &row, &r->problem);
-        if (err == 0 && row.seq == 0 && seq > b->base) err = is_other(b);
+        if (err == 0 && row.seq == 0 && seq > b->base) err = differs(b);
     }
     source_cursor_close(c);
-    if (err == 0 && !hash128_equal(record.chain, b->chain)) err = is_other(b);
+    if (err == 0 && !hash128_equal(record.chain, b->chain)) err = differs(b);
     return err;
 }
 
@@ -320,7 +320,7 @@ static int read_back(struct backup *b)
     struct hash128 chain;
     int err = source_open(&options, &s, &r->problem);
     if (err == 0) err = source_look(s, &span, &r->problem);
-    if (err == 0 && (span.oldest != b->base || span.last != b->last)) err = is_other(b);
+    if (err == 0 && (span.oldest != b->base || span.last != b->last)) err = differs(b);
     if (err == 0) err = read_records(b, s);
     if (err == 0 && b->newest > 0)
         err = source_load_snapshot(s, b->newest, &sm, &chain, &r->problem);

@@ -67,7 +67,7 @@ bool point_instant(const struct source_span *span, const struct point *p, uint64
     return false;
 }
 
-static int is_trimmed(const struct point *p, const char *before, struct journal_problem *problem)
+static int trimmed(const struct point *p, const char *before, struct journal_problem *problem)
 {
     problem->seq = 0;
     (void)snprintf(problem->text, sizeof(problem->text), "%s%s is no longer kept", before, p->text);
@@ -94,7 +94,7 @@ int point_find(struct source *s, const struct source_span *span, const struct po
         err = find_instant(s, span, instant, &seq, problem);
     if (err != 0) return err;
     if (p->kind == POINT_SEQ && seq > span->last) return beyond(span, p, problem);
-    if (p->kind != POINT_NONE && seq < span->oldest) return is_trimmed(p, "", problem);
+    if (p->kind != POINT_NONE && seq < span->oldest) return trimmed(p, "", problem);
     *ret_seq = seq;
     return 0;
 }
@@ -113,7 +113,7 @@ int point_find_first(struct source *s, const struct source_span *span, const str
         seq++;
     }
     if (p->kind != POINT_NONE && seq <= span->oldest)
-        return is_trimmed(p, "the state before ", problem);
+        return trimmed(p, "the state before ", problem);
     *ret_seq = seq;
     return 0;
 }

@@ -153,7 +153,7 @@ static void who_readable(struct replay *r, const struct lease *l, struct point_o
 }
 
 // Says what removed it, where that is not long ago.
-static int is_absent(struct replay *r, struct leases *l, uint64_t at)
+static int absent(struct replay *r, struct leases *l, uint64_t at)
 {
     const char *name = r->options->arguments[0];
     struct sm_resource none = {.name = text_from(name)};
@@ -182,7 +182,7 @@ int replay_who(struct replay *r)
     if (sm_find(walk_state(w), text_from(r->options->arguments[0]), &found) != 0) {
         walk_close(w); // one state at a time
         w = NULL;
-        err = is_absent(r, &l, at);
+        err = absent(r, &l, at);
         goto out;
     }
     bool is_held = !text_is_empty(found.owner);
