@@ -5,21 +5,6 @@
 // counted. With --resource and --owner it is about resources only, with --type about resources,
 // queues and life cycles of the type. What a resource was is kept from its first change on, so that
 // no more is kept than is touched.
-//
-// With --json an object a line:
-//
-//   {"resource":NAME,"from":SIDE,"to":SIDE,"seq":N,"time":T,"kind":K,"owner":O,"changes":N}
-//       by name. SIDE is as in the effects of `log`; seq, time, kind and owner are those of the
-//       last command that changed it, owner only where the command names one.
-//   {"queue":{"type":T,"state":S},"request":ID,"from":PLACE,"to":PLACE}
-//       for each request that came or went; PLACE is {"rank":N,"since":T} or null
-//   {"dynamic":TYPE,"from":CYCLE,"to":CYCLE}
-//       null where the type has none, else those of state, min-count, max-count and lifespan that
-//       differ, or all beside null
-//   {"config":{"seq":N,"time":T,"changes":N}}
-//       the config is another one; the last command that changed it, and how many did
-//   {"returned":N}
-//       how many resources changed and are as they were. Last, and only below another line.
 #include <inttypes.h>
 #include <stdlib.h>
 

@@ -1,7 +1,6 @@
 // replay/entry.h
 //
-// How one command of the log is printed: for people a line, for programs an object (the keys are
-// in docs/API.md, `boskos-replay's JSON`).
+// How one command of the log is printed: for people a line, for programs an object.
 #ifndef REPLAY_ENTRY_H
 #define REPLAY_ENTRY_H
 

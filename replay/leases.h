@@ -75,8 +75,7 @@ void say_lease_begin(struct output *out, const struct lease *l, uint64_t now_ns)
 // "command 12, 2026-03-01T14:02:00Z: released to dirty"; of a lease that has ended.
 void say_lease_end(struct output *out, const struct lease *l);
 
-// The members since, since-before and heartbeats, see who.c, without braces; and end, with a comma
-// before it.
+// The members since, since-before and heartbeats, without braces; and end, with a comma before it.
 void say_json_lease(struct output *out, const struct lease *l);
 void say_json_lease_end(struct output *out, const struct lease *l);
 

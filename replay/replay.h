@@ -1,7 +1,8 @@
 // replay/replay.h
 //
 // What the commands of boskos-replay share: the options, the source that is open, how far it
-// reaches, and what is printed with. A command is one function in a file of its own.
+// reaches, and what is printed with. A command is one function in a file of its own. The keys of
+// what they print with --json are in docs/API.md, `boskos-replay's JSON`.
 //
 // One thread. What goes wrong is returned with its line in `problem`; main prints it.
 #ifndef REPLAY_REPLAY_H

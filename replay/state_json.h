@@ -1,7 +1,7 @@
 // replay/state_json.h
 //
 // The state at a point as one JSON object: what `show --json` prints, and what the command of
-// bisect gets (the keys are in docs/boskos-replay.1).
+// bisect gets.
 #ifndef REPLAY_STATE_JSON_H
 #define REPLAY_STATE_JSON_H
 

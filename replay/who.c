@@ -1,25 +1,5 @@
 // who: the holder of a resource at a point. held-by: all that an owner held. In both for each lease
 // since which command, and how it ended.
-//
-// JSON of who, one object:
-//   seq, time       the point: the last command before it, and its time
-//   resource, type, state, owner, lastupdate
-//                   the resource then; owner is "" when nobody had it
-//   lease           null when nobody had it; else
-//     since         {seq, time, kind} of the command that began it, and where an acquire with a
-//                   request id did, request_id and waited, a duration; null when that command is no
-//                   longer kept,
-//     since-before  and then it is before the command of this number
-//     heartbeats    updates by its owner between then and the point, of those that are kept
-//     end           null when it lasts to the end of the log; else {seq, time, kind, state,
-//                   lastupdate}: of the command that ended it, the state it left the resource in
-//                   (null when it was removed by it), and the last update before
-//   before          only when nobody had it: the last lease that ended by then, as above and with
-//                   its owner; null when none is kept
-//   last            {seq, time}: the end of the log, as far as was looked for the end of leases
-//
-// JSON of held-by, one object: seq, time, owner, last, and leases, sorted by resource: resource,
-// type, state, lastupdate at the point, and since, since-before, heartbeats, end.
 #include <inttypes.h>
 #include <stdlib.h>
 

@@ -1,16 +1,5 @@
-// why: how a command came to end as it did.
-//
-// JSON, one object:
-//   seq, time, kind, params    the command, as log prints it
-//   status          what the client got; absent for commands without a client
-//   outcome         granted, repeated (an acquire answered by its Idempotency-Key), refused, done
-//   reason          ok, no-available, no-such-type, no-such-resource, owner-mismatch,
-//                   state-mismatch, queue-full, queues-full, userdata-too-large, key-mismatch
-//   effects         what it changed, as log prints it
-//   request         only with --request: {id, acquires, first: {seq, time}}, of all acquires with
-//                   that id that are kept
-// and, by kind, what is listed at the head of why_acquire.c, why_lease.c, why_take.c, why_config.c,
-// why_time.c.
+// why: how a command came to end as it did. Here is what all kinds of commands have in common; the
+// rest is in why_acquire.c, why_lease.c, why_take.c, why_config.c and why_time.c.
 #include "replay/why.h"
 
 #include <inttypes.h>

@@ -1,35 +1,4 @@
 // Why an acquire got what it got.
-//
-// JSON, beside what is at the head of why.c. Where a lease has the acquire's Idempotency-Key:
-//   lease           {resource, type, state, asked-state, since, since-before, heartbeats}: that
-//                   lease; asked-state is the one its acquire named, the last three are as who
-//                   prints them
-// Otherwise:
-//   resource        the one handed out, or null
-//   waited          of a grant, a duration since the request's first poll; "0s" without one
-//   available       resources of the type that were unowned in the state
-//   type-count      resources of the type
-//   queue           live: entries of the queue before it;
-//                   own: null without a live entry, else {id, rank, since, heard, expires, polls,
-//                   first}: polls are those before this one, of what is kept, first the number of
-//                   the first of them or null;
-//                   lost: null, or the own entry that was dead by then;
-//                   ahead: the live entries before it, {id, rank, since, heard, expires};
-//                   last: null unless the request is in no queue and asked for the same within
-//                   the hour before, {seq, time, status}: it was refused and lost its place since,
-//                   or it got one;
-//                   dead: the entries that had lost their place by then, without rank;
-//                   rank-after: its place after it, null when it is in no queue
-//                   (heard is the last poll, or the last start or clock jump, which count as one)
-//   life-cycle      null, or {min-count, max-count, makes-one}: of the type, and whether one is
-//   made config          only with no-such-type: {static-names, dynamic}, what the config in force
-//   has of
-//                   the type, null when it has no such type
-//   candidates      every resource of the type: {resource, state, owner, lastupdate, passed},
-//                   passed is granted, kept (with for: the id of the request ahead that it is kept
-//                   for), later (others unowned in the state are handed out first), owned, state.
-//                   First those unowned in the state, in the order in which they are handed out,
-//                   then by name. Absent when the queue was full: none was looked at
 #include <inttypes.h>
 
 #include "base/assert.h"

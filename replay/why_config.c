@@ -1,11 +1,4 @@
 // What a config changed, and what stays until its owner lets it go.
-//
-// JSON, beside what is at the head of why.c:
-//   life-cycles     of dynamic types that are new, gone or changed, by type: {type, from, to}, each
-//                   {min-count, max-count} or null
-//   staying         by name, what somebody has and the config does not: {resource, type, owner,
-//                   why}: removed (its name is gone), retyped (its name is under another type
-//                   now), fading (its dynamic type is gone)
 #include <inttypes.h>
 #include <stdlib.h>
 

@@ -1,23 +1,4 @@
 // Why a release, an update or an acquirebystate ended as it did.
-//
-// JSON of release and update, beside what is at the head of why.c:
-//   resource        null when there was none of that name; else {type, state, owner, lastupdate} as
-//                   it was before, owner "" when nobody had it, and where somebody had it since,
-//                   since-before and heartbeats as who prints them
-//   removed         only without a resource: {seq, time, kind} of the command that removed it, null
-//                   when none is kept
-//   last-lease      only when nobody had it: the last lease that ended by then: {owner, since,
-//                   since-before, heartbeats, end} as who prints them, null when none is kept
-//   own-lease       only when the client did not have it: the client's last lease of it, the same
-//   userdata        only of update: {bytes-before, bytes-after, bytes-most}: keys and values as
-//                   they were, as they are or would have been, and how many there may be
-//
-// JSON of acquirebystate:
-//   handed-out      whether the names that could be had were handed out; true in a refusal when
-//                   nothing but an empty name stands against it, as Boskos does
-//   names           as they were named: {name, why, state, owner, lastupdate}, why is good, empty,
-//                   missing, owned or state (unowned in another one); the last three only of a
-//                   resource that was there
 #include <inttypes.h>
 
 #include "base/assert.h"

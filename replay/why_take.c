@@ -1,14 +1,4 @@
 // Why reset and the built-in reaper took what they took.
-//
-// JSON of both, beside what is at the head of why.c:
-//   taken           by name: {resource, type, owner, age}: who had it, and how long since its last
-//                   update
-//   spared          by name, what somebody had in one of the states and keeps: {resource, type,
-//                   owner, age}, and of reap slept: the part of the age that does not count, for
-//                   boskosd was not running or its machine was paused; and expire: the age from
-//                   which on it is taken, null where the type is not reaped
-//   idle            only of reap: null, or why it did nothing at all: off, grace (a start or a
-//                   clock jump less than a period ago)
 #include <inttypes.h>
 #include <stdlib.h>
 

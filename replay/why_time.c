@@ -1,17 +1,5 @@
 // What the commands did that come by themselves with time: expire, clean, and clock, started and
 // repaired, which give grace.
-//
-// JSON of expire, beside what is at the head of why.c:
-//   swept           queue entries that had lost their place: {type, state, id, since, expires}
-//
-// JSON of clean:
-//   cleaned         whether it did something; and when not, why: missing, owned, state (it was not
-//                   in toBeDeleted), changed (its leasedResources were others by then), kind (it is
-//                   not dynamic); null when it did
-//
-// JSON of clock, started and repaired:
-//   renewed         how many queue entries got a whole TTL anew
-//   swept           how many were dead by the command before, and went
 #include <inttypes.h>
 
 #include "replay/why.h"
