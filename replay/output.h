@@ -15,7 +15,7 @@ enum colour { COLOUR_NONE, COLOUR_BOLD, COLOUR_DIM, COLOUR_RED, COLOUR_GREEN, CO
 struct output {
     FILE *file;
     bool is_coloured;
-    struct buffer line; // what is gathered: output_flush, output_line
+    struct buffer line; // what is gathered until output_flush
 };
 
 // stdout. Colours when it is a terminal and NO_COLOR is not set.

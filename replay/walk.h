@@ -22,14 +22,15 @@ struct walk_step {
     enum replay_match match;
 };
 
-// Begins with the newest base at or before command `at` and goes on to the state after it. `report`
-// is called now and then while it goes (NULL: never) with how many commands of how many are done.
-// BOSKOS_E_TRIMMED, BOSKOS_E_NOT_FOUND (the log ends before), BOSKOS_E_CORRUPT and the other errors
-// of source_load and source_cursor_next. Returned, caller frees.
+// Told now and then how many commands of how many are done.
 struct walk_report {
     void (*done)(void *context, uint64_t done, uint64_t total);
     void *context;
 };
+
+// Begins with the newest base at or before command `at` and goes on to the state after it. `report`
+// may be NULL. BOSKOS_E_TRIMMED, BOSKOS_E_NOT_FOUND (the log ends before), BOSKOS_E_CORRUPT and the
+// other errors of source_load and source_cursor_next. Returned, caller frees.
 int walk_open(struct source *s, uint64_t at, const struct walk_report *report,
               struct walk **ret_walk, struct journal_problem *problem);
 void walk_close(struct walk *w);

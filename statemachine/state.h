@@ -45,8 +45,9 @@ struct resource {
 // The idempotency key of a lease, kept apart from the resource: few leases have one. The type and
 // the dest of its acquire are those of the resource, as long as the lease lasts.
 struct lease_key {
-    struct table_item item;               // in sm's keys
-    _Alignas(8) struct table_item holder; // in sm's key_holders
+    struct table_item item; // in sm's keys
+    // In sm's key_holders; aligned as a table wants the addresses of its items.
+    _Alignas(8) struct table_item holder;
     struct resource *resource;
     struct symbol *state; // that the acquire asked for
     uint8_t size;

@@ -153,16 +153,15 @@ void wire_json_resource(struct buffer *out, const struct sm_resource *r, enum wi
 //   expire, reap    nothing
 void wire_json_params(const struct command *c, struct buffer *out);
 
-// Appends a word for people: as it is, or, when it is empty or has what could end a line or a word
-// or move a terminal, quoted as Go's %q does.
-void wire_text_word(struct text word, struct buffer *out);
-
 // Appends the same for people, as `type=t state=free owner=ann`: nothing in it ends the line or
-// moves a terminal. A value that is empty or holds a blank, a quote or what is not printable is
-// quoted as Go's %q does. Of a config it tells how many types and names there are
-// (`types=3 names=17`), keys and values of userdata are all quoted
+// moves a terminal. Values are as wire_text_word has them. Of a config it tells how many types and
+// names there are (`types=3 names=17`), keys and values of userdata are all quoted
 // (`userdata={"a":"b","c":null}`), and what is not known is left out.
 void wire_text_params(const struct command *c, struct buffer *out);
+
+// Appends a word for people: as it is, or, when it is empty or has a blank, a quote or what is not
+// printable, quoted as Go's %q does.
+void wire_text_word(struct text word, struct buffer *out);
 
 // Appends what was changed of one resource: {"resource":NAME,"from":SIDE,"to":SIDE}. A side is null
 // where the resource is not there, and then the other one has all of type, state, owner,
