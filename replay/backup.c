@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "replay/replay.h"
+#include "replay/signals.h"
 #include "wire/wire.h"
 
 #include "base/banned.h"
@@ -20,6 +20,7 @@
 
 struct backup {
     struct replay *r;
+    const struct signals *signals;
     struct journal_copy *copy;
     struct walk *walk;
     uint64_t first; // record of the copy
@@ -167,15 +168,6 @@ static int take_step(struct backup *b)
     return err != 0 ? err : copy_snapshots(b);
 }
 
-// A signal that would end this waits until nothing is left to be removed.
-static bool is_stopped(void)
-{
-    sigset_t pending;
-    (void)sigpending(&pending);
-    return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
-           sigismember(&pending, SIGHUP) == 1;
-}
-
 static int copy_records(struct backup *b)
 {
     struct replay *r = b->r;
@@ -184,7 +176,7 @@ static int copy_records(struct backup *b)
     for (uint64_t seq = b->base + 1; seq <= b->last && err == 0; seq++) {
         if (seq % PROGRESS_EVERY == 0) {
             r->report.done(r->report.context, seq - b->base, b->last - b->base);
-            if (is_stopped()) err = replay_fail(r, BOSKOS_E_STOPPED, "stopped");
+            if (signals_are_waiting(b->signals)) err = replay_fail(r, BOSKOS_E_STOPPED, "stopped");
         }
         if (err == 0) err = take_step(b);
     }
@@ -375,7 +367,8 @@ static int make(struct backup *b)
     b->walk = NULL;
     if (err == 0) err = journal_copy_end(b->copy, &r->problem);
     if (err == 0) err = read_back(b);
-    if (err == 0 && is_stopped()) err = replay_fail(r, BOSKOS_E_STOPPED, "stopped");
+    if (err == 0 && signals_are_waiting(b->signals))
+        err = replay_fail(r, BOSKOS_E_STOPPED, "stopped");
     free(b->bases);
     b->bases = NULL;
     if (err == 0)
@@ -388,24 +381,20 @@ static int make(struct backup *b)
 
 int replay_backup(struct replay *r)
 {
-    sigset_t held, before;
+    struct signals signals;
     struct backup b = {.r = r};
     int err = check_place(r);
     if (err != 0) return err;
-    (void)sigemptyset(&held);
-    (void)sigaddset(&held, SIGINT);
-    (void)sigaddset(&held, SIGTERM);
-    (void)sigaddset(&held, SIGHUP);
-    (void)sigprocmask(SIG_BLOCK, &held, &before);
+    signals_hold(&signals);
     for (uint32_t i = 1; i <= BEGINNINGS_MAX; i++) {
-        b = (struct backup){.r = r};
+        b = (struct backup){.r = r, .signals = &signals};
         err = make(&b);
         if (err != BOSKOS_E_TRIMMED || i == BEGINNINGS_MAX) break;
         progress_end(&r->progress);
         (void)fprintf(stderr, "boskos-replay: %s: boskosd has moved on; starting over\n",
                       r->problem.text);
     }
-    (void)sigprocmask(SIG_SETMASK, &before, NULL); // what came meanwhile ends this now
+    signals_release(&signals);
     if (err == 0) say_done(&b);
     return err;
 }

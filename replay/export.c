@@ -1,13 +1,13 @@
 // export: a part of the past in one file, as it is or saying less.
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <sys/stat.h>
 
 #include "base/assert.h"
 #include "journal/slice.h"
 #include "replay/proof.h"
 #include "replay/replay.h"
+#include "replay/signals.h"
 #include "wire/wire.h"
 
 #include "base/banned.h"
@@ -33,40 +33,15 @@ struct export
     struct command_decoder *decoder;
     struct buffer payload;
 
-    sigset_t signals, signals_before;
+    struct signals signals;
 };
 
-// ---- signals --------------------------------------------------------------------
-
-// What would end the process waits until the unfinished file is removed. What is ignored stays so.
-static void hold_signals(struct export *e)
-{
-    static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
-    (void)sigemptyset(&e->signals);
-    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-        struct sigaction action;
-        bool is_ignored = sigaction(ends[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN;
-        if (!is_ignored) (void)sigaddset(&e->signals, ends[i]);
-    }
-    (void)sigprocmask(SIG_BLOCK, &e->signals, &e->signals_before);
-}
-
-// One that waits ends the process here.
-static void release_signals(const struct export *e)
-{
-    (void)sigprocmask(SIG_SETMASK, &e->signals_before, NULL);
-}
+// ---- on the way -----------------------------------------------------------------
 
 static int check_signals(struct export *e)
 {
-    sigset_t waiting;
-    if (sigpending(&waiting) != 0) return 0;
-    for (int number = 1; number < NSIG; number++) {
-        if (sigismember(&e->signals, number) == 1 && sigismember(&waiting, number) == 1)
-            return replay_fail(e->r, BOSKOS_E_STOPPED, "stopped by a signal: %s was not written",
-                               e->path);
-    }
-    return 0;
+    if (!signals_are_waiting(&e->signals)) return 0;
+    return replay_fail(e->r, BOSKOS_E_STOPPED, "stopped by a signal: %s was not written", e->path);
 }
 
 static int look_around(struct export *e, uint64_t seq)
@@ -426,10 +401,10 @@ int replay_export(struct replay *r)
     if (err == 0) err = replay_walk(r, e.from - 1, &e.walk);
     if (err == 0 && !o->with_userdata) err = prepare(&e);
     if (err == 0) {
-        hold_signals(&e);
+        signals_hold(&e.signals);
         err = write_file(&e);
         progress_end(&r->progress);
-        release_signals(&e);
+        signals_release(&e.signals);
     }
     if (err == 0) err = print(&e);
     release(&e);

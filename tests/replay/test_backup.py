@@ -326,6 +326,13 @@ class BackupTest(boskosd.DaemonTest):
             self.assertEqual(process.returncode, -number)
             self.assertEqual(out, b"")
             self.assertFalse(os.path.exists(to))
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+        process = self.start_backup(data_dir, to)
+        process.send_signal(signal.SIGHUP)
+        out, err = process.communicate(timeout=folder.SECONDS_MAX)
+        self.assertEqual((process.returncode, err), (0, b""))
+        self.assertIn(b"backed up commands 1 to 60000", out)
 
 
 if __name__ == "__main__":
