@@ -175,7 +175,7 @@ static int copy_records(struct backup *b)
     progress_begin(&r->progress, "commands");
     for (uint64_t seq = b->base + 1; seq <= b->last && err == 0; seq++) {
         if (seq % PROGRESS_EVERY == 0) {
-            r->report.done(r->report.context, seq - b->base, b->last - b->base);
+            progress_said(&r->progress, seq - b->base, b->last - b->base);
             if (signals_are_waiting(b->signals)) err = replay_fail(r, BOSKOS_E_STOPPED, "stopped");
         }
         if (err == 0) err = take_step(b);

@@ -8,7 +8,7 @@
 #include "base/banned.h"
 
 #define BLOCK_BYTES (64u * 1024)
-#define REPORT_EVERY 4096u // commands
+#define PROGRESS_EVERY 4096u // commands
 // Up to so many names are looked up after each command; for more it is noted what each command
 // changes, which takes memory for a command that changes everything.
 #define WATCHED_FEW 8u
@@ -350,8 +350,7 @@ static int walk_stretch(struct replay *r, struct leases *l, uint64_t base, uint6
             note_heartbeat(l, parts, step);
             (void)note_changes(l, parts, w, step, note_past);
         }
-        if ((at - base) % REPORT_EVERY == 0)
-            r->report.done(r->report.context, at - base, end - base);
+        if ((at - base) % PROGRESS_EVERY == 0) progress_said(&r->progress, at - base, end - base);
     }
     progress_end(&r->progress);
     bool is_done = settle_all(l, parts);
@@ -400,8 +399,7 @@ int leases_end(struct replay *r, struct leases *l, struct walk *w, uint64_t last
     for (uint64_t at = begun; at < last && open > 0 && err == 0; at++) {
         err = walk_next(w, &step, &r->problem);
         if (err == 0) open -= note_changes(l, parts, w, step, note_future);
-        if ((at - begun) % REPORT_EVERY == 0)
-            r->report.done(r->report.context, at - begun, last - begun);
+        if ((at - begun) % PROGRESS_EVERY == 0) progress_said(&r->progress, at - begun, last - begun);
     }
     progress_end(&r->progress);
     parts_free(l, parts);

@@ -12,7 +12,7 @@
 #include "base/banned.h"
 
 #define TRIES_MAX 3u        // of reading a log that is being trimmed
-#define REPORT_EVERY 65536u // records
+#define PROGRESS_EVERY 65536u // records
 
 // ---- the head and the tail ------------------------------------------------------
 
@@ -207,8 +207,8 @@ static int search_log(struct why *y, struct request_search *s)
     for (uint64_t seq = from; seq <= r->span.last && err == 0; seq++) {
         err = source_cursor_next(cursor, &record, &row, &r->problem);
         if (err == 0) err = note_record(y, s, &record);
-        if (seq % REPORT_EVERY == 0)
-            r->report.done(r->report.context, seq - from, r->span.last - from + 1);
+        if (seq % PROGRESS_EVERY == 0)
+            progress_said(&r->progress, seq - from, r->span.last - from + 1);
     }
     progress_end(&r->progress);
     source_cursor_close(cursor);
