@@ -4,12 +4,11 @@
 // began is found by walking stretch after stretch back from a point, each from the state that
 // replaying can begin with; how it ended by walking on.
 //
-// One thread. Nothing here prints. Memory is as many leases as are asked for.
+// One thread. Nothing here prints but the progress line. Memory is as many leases as are asked for.
 #ifndef REPLAY_LEASES_H
 #define REPLAY_LEASES_H
 
 #include "replay/replay.h"
-#include "replay/say.h"
 
 // A command that began or ended something; seq 0: none is known.
 struct lease_event {
@@ -65,18 +64,5 @@ int leases_begin(struct replay *r, struct leases *l, uint64_t at, uint32_t stret
 
 // Goes on with a walk from the point to the end, `last`, or until all that are open have ended.
 int leases_end(struct replay *r, struct leases *l, struct walk *w, uint64_t last);
-
-// ---- said of leases -----------------------------------------------------------
-
-// "command 12, 2026-03-01T14:02:00Z, 20s before: acquire, request r1, waited 4s", or "before
-// command 7 (no longer kept)". `now_ns` is what it was before.
-void say_lease_begin(struct output *out, const struct lease *l, uint64_t now_ns);
-
-// "command 12, 2026-03-01T14:02:00Z: released to dirty"; of a lease that has ended.
-void say_lease_end(struct output *out, const struct lease *l);
-
-// The members since, since-before and heartbeats, without braces; and end, with a comma before it.
-void say_json_lease(struct output *out, const struct lease *l);
-void say_json_lease_end(struct output *out, const struct lease *l);
 
 #endif

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "replay/leases.h"
+#include "replay/say_lease.h"
 
 #include "base/banned.h"
 
@@ -56,14 +56,8 @@ static void who_json(struct replay *r, const struct lease *l, struct point_of_ti
         say_json_lease(out, l);
         say_json_lease_end(out, l);
         output_string(out, "}");
-    } else if (l->end.seq != 0) {
-        say_json_text(out, ",\"lease\":null,\"before\":{\"owner\":", l->owner);
-        output_string(out, ",");
-        say_json_lease(out, l);
-        say_json_lease_end(out, l);
-        output_string(out, "}");
     } else {
-        output_string(out, ",\"lease\":null,\"before\":null");
+        say_json_past_lease(out, ",\"lease\":null,\"before\":", l);
     }
     json_last(r);
     output_string(out, "}\n");
@@ -81,10 +75,8 @@ static void say_held(struct replay *r, const struct lease *l, struct point_of_ti
     say_lease_begin(out, l, p.time_ns);
     output_string(out, "\n");
     say_label(out, "heartbeats");
-    output_format(out, "%" PRIu64 "%s, last heard of ", l->heartbeats,
-                  l->begin.seq == 0 ? " that are kept" : "");
-    say_age(out, p.time_ns - l->lastupdate_ns);
-    output_string(out, " before\n");
+    say_lease_heartbeats(out, l, p.time_ns);
+    output_string(out, "\n");
     say_label(out, "ended");
     say_end(r, l);
     output_string(out, "\n");

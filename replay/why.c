@@ -11,7 +11,7 @@
 
 #include "base/banned.h"
 
-#define TRIES_MAX 3u        // of reading a log that is being trimmed
+#define TRIES_MAX 3u          // of reading a log that is being trimmed
 #define PROGRESS_EVERY 65536u // records
 
 // ---- the head and the tail ------------------------------------------------------

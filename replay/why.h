@@ -6,8 +6,7 @@
 #ifndef REPLAY_WHY_H
 #define REPLAY_WHY_H
 
-#include "replay/leases.h"
-#include "replay/say.h"
+#include "replay/say_lease.h"
 
 struct why {
     struct replay *r;

@@ -164,10 +164,8 @@ static void say_leases(struct held *h)
         say_lease_begin(out, l, h->y->time_ns);
         output_string(out, "\n");
         say_label(out, "heartbeats");
-        output_format(out, "%" PRIu64 "%s, last heard of ", l->heartbeats,
-                      l->begin.seq == 0 ? " that are kept" : "");
-        say_age(out, h->y->time_ns - l->lastupdate_ns);
-        output_string(out, " before\n");
+        say_lease_heartbeats(out, l, h->y->time_ns);
+        output_string(out, "\n");
     } else if (h->is_there) {
         bool is_one = own != NULL && own->end.seq == l->end.seq;
         if (!is_one) say_past(h, "last lease", l);
@@ -183,32 +181,15 @@ static void say_leases(struct held *h)
         say_no_past(h, own);
 }
 
-static void json_past(struct held *h, const char *before, const struct lease *l)
-{
-    struct output *out = h->y->out;
-    output_string(out, before);
-    if (l->end.seq == 0) {
-        output_string(out, "null");
-        return;
-    }
-    say_json_text(out, "{\"owner\":", l->owner);
-    output_string(out, ",");
-    say_json_lease(out, l);
-    say_json_lease_end(out, l);
-    output_string(out, "}");
-}
-
 static void json_removed(struct held *h, const struct lease *l)
 {
     struct output *out = h->y->out;
-    output_string(out, ",\"resource\":null,\"removed\":");
     if (l->end.seq == 0) {
-        output_string(out, "null");
+        output_string(out, ",\"resource\":null,\"removed\":null");
         return;
     }
-    say_json_number(out, "{\"seq\":", l->end.seq);
-    say_json_time(out, ",\"time\":", l->end.time_ns);
-    output_format(out, ",\"kind\":\"%s\"}", command_kind_name(l->end.kind));
+    say_json_event(out, ",\"resource\":null,\"removed\":", &l->end);
+    output_string(out, "}");
 }
 
 static void json_leases(struct held *h)
@@ -225,11 +206,11 @@ static void json_leases(struct held *h)
             say_json_lease(out, l);
         }
         output_string(out, "}");
-        if (!h->is_owned) json_past(h, ",\"last-lease\":", l);
+        if (!h->is_owned) say_json_past_lease(out, ",\"last-lease\":", l);
     } else {
         json_removed(h, l);
     }
-    if (!h->is_own) json_past(h, ",\"own-lease\":", &h->leases.list[1]);
+    if (!h->is_own) say_json_past_lease(out, ",\"own-lease\":", &h->leases.list[1]);
     if (!h->is_update || !h->is_there) return;
     output_format(out,
                   ",\"userdata\":{\"bytes-before\":%" PRIu64 ",\"bytes-after\":%" PRIu64
