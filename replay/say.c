@@ -20,6 +20,13 @@ void say_age(struct output *out, uint64_t age_ns)
     duration_format(as_duration(ms * NS_PER_MS), &out->line);
 }
 
+void say_heard(struct output *out, uint64_t age_ns)
+{
+    output_string(out, ", last heard of ");
+    say_age(out, age_ns);
+    output_string(out, " ago");
+}
+
 void say_command(struct output *out, uint64_t seq, uint64_t time_ns)
 {
     output_format(out, "command %" PRIu64 ", ", seq);

@@ -13,6 +13,9 @@
 // A length of time as Go prints durations, rounded to milliseconds.
 void say_age(struct output *out, uint64_t age_ns);
 
+// ", last heard of 20s ago".
+void say_heard(struct output *out, uint64_t age_ns);
+
 // "command 12, 2026-03-01T14:02:00Z".
 void say_command(struct output *out, uint64_t seq, uint64_t time_ns);
 

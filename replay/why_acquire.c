@@ -401,9 +401,8 @@ static void say_entries(struct explained *x, const char *heading, const struct s
         output_cell(out, list[i].request_id, width);
         output_string(out, "waited ");
         say_age(out, x->y->time_ns - list[i].first_poll_ns);
-        output_string(out, ", last heard of ");
-        say_age(out, x->y->time_ns - heard_ns(x, &list[i]));
-        output_string(out, " ago\n");
+        say_heard(out, x->y->time_ns - heard_ns(x, &list[i]));
+        output_string(out, "\n");
     }
     say_more(out, count);
 }

@@ -178,9 +178,8 @@ static bool say_staying(void *context, const struct sm_resource *r)
     output_word(out, r->name);
     output_format(out, "  %s, held by ", why);
     output_word(out, r->owner);
-    output_string(out, ", last heard of ");
-    say_age(out, s->y->time_ns - r->lastupdate_ns);
-    output_string(out, " ago\n");
+    say_heard(out, s->y->time_ns - r->lastupdate_ns);
+    output_string(out, "\n");
     return true;
 }
 

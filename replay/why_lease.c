@@ -300,9 +300,8 @@ static void say_name(void *context, const struct named_resource *n)
     case NAMED_OWNED:
         output_string(out, "  is owned by ");
         output_word(out, n->resource.owner);
-        output_string(out, ", last heard of ");
-        say_age(out, l->y->time_ns - n->resource.lastupdate_ns);
-        output_string(out, " ago\n");
+        say_heard(out, l->y->time_ns - n->resource.lastupdate_ns);
+        output_string(out, "\n");
         return;
     case NAMED_STATE:
         output_string(out, "  is in state ");

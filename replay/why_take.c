@@ -53,9 +53,8 @@ static void say_taken(struct taking *t, const struct sm_change *c)
     output_word(out, c->name);
     output_string(out, "  of ");
     output_word(out, c->before.owner);
-    output_string(out, ", last heard of ");
-    say_age(out, age_ns);
-    output_string(out, " ago\n");
+    say_heard(out, age_ns);
+    output_string(out, "\n");
 }
 
 static void say_all_taken(struct taking *t)
@@ -160,9 +159,7 @@ static void say_oldest(struct taking *t)
         output_word(out, r->name);
         output_string(out, "  of ");
         output_word(out, r->owner);
-        output_string(out, ", last heard of ");
-        say_age(out, t->y->time_ns - r->lastupdate_ns);
-        output_string(out, " ago");
+        say_heard(out, t->y->time_ns - r->lastupdate_ns);
         if (slept > 0) {
             output_string(out, ", ");
             say_age(out, slept);
