@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "replay/replay.h"
+#include "replay/say.h"
 #include "replay/signals.h"
-#include "wire/wire.h"
 
 #include "base/banned.h"
 
@@ -334,13 +334,12 @@ static void say_done(const struct backup *b)
     bool is_small = b->bytes < MIB;
     uint64_t unit = is_small ? KIB : MIB;
     if (b->r->options->json) {
-        output_format(out, "{\"from\":%" PRIu64 ",\"to\":%" PRIu64 ",\"time\":\"", b->first,
-                      b->last);
-        output_time(out, b->last_time_ns);
-        output_format(out,
-                      "\",\"snapshots\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"dir\":", b->snapshots,
-                      b->bytes);
-        wire_json_string(&out->line, text_from(to));
+        say_json_number(out, "{\"from\":", b->first);
+        say_json_number(out, ",\"to\":", b->last);
+        say_json_time(out, ",\"time\":", b->last_time_ns);
+        say_json_number(out, ",\"snapshots\":", b->snapshots);
+        say_json_number(out, ",\"bytes\":", b->bytes);
+        say_json_text(out, ",\"dir\":", text_from(to));
         output_string(out, "}\n");
         return;
     }
@@ -348,8 +347,9 @@ static void say_done(const struct backup *b)
         output_string(out, "backed up a journal without commands");
     else
         output_format(out, "backed up commands %" PRIu64 " to %" PRIu64, b->first, b->last);
-    output_format(out, ", %" PRIu64 " snapshot%s, %" PRIu64 " %s, to ", b->snapshots,
-                  b->snapshots == 1 ? "" : "s", (b->bytes + unit / 2) / unit,
+    output_string(out, ", ");
+    say_count(out, b->snapshots, "snapshot", "snapshots");
+    output_format(out, ", %" PRIu64 " %s, to ", (b->bytes + unit / 2) / unit,
                   is_small ? "KiB" : "MiB");
     output_word(out, text_from(to));
     output_string(out, "\n");

@@ -13,6 +13,7 @@
 #include "replay/changes.h"
 #include "replay/kept.h"
 #include "replay/replay.h"
+#include "replay/say.h"
 #include "statemachine/table.h"
 #include "wire/wire.h"
 
@@ -188,13 +189,10 @@ static void print_json(struct diff *d, const struct touched *t, const struct sm_
     struct output *out = &d->r->out;
     wire_json_change(c, &out->line);
     out->line.size--; // its brace: more follows
-    output_format(out, ",\"seq\":%" PRIu64 ",\"time\":\"", t->seq);
-    output_time(out, t->time_ns);
-    output_format(out, "\",\"kind\":\"%s\"", command_kind_name(t->kind));
-    if (t->owner_size > 0) {
-        output_string(out, ",\"owner\":");
-        wire_json_string(&out->line, text_of(t->owner, t->owner_size));
-    }
+    say_json_number(out, ",\"seq\":", t->seq);
+    say_json_time(out, ",\"time\":", t->time_ns);
+    output_format(out, ",\"kind\":\"%s\"", command_kind_name(t->kind));
+    if (t->owner_size > 0) say_json_text(out, ",\"owner\":", text_of(t->owner, t->owner_size));
     output_format(out, ",\"changes\":%" PRIu64 "}\n", t->changes);
 }
 
@@ -325,11 +323,17 @@ static bool is_same_request(const struct place *a, const struct place *b)
     return a->first_poll_ns == b->first_poll_ns && text_equal(a->id, b->id);
 }
 
-static void print_place_json(struct output *out, const struct place *p)
+// NULL: it is in no queue.
+static void print_place_json(struct output *out, const char *before, const struct place *p)
 {
-    output_format(out, "{\"rank\":%" PRIu32 ",\"since\":\"", p->rank);
-    output_time(out, p->first_poll_ns);
-    output_string(out, "\"}");
+    output_string(out, before);
+    if (p == NULL) {
+        output_string(out, "null");
+        return;
+    }
+    say_json_number(out, "{\"rank\":", p->rank);
+    say_json_time(out, ",\"since\":", p->first_poll_ns);
+    output_string(out, "}");
 }
 
 static void print_entry(struct diff *d, const struct place *p, bool has_come)
@@ -337,22 +341,11 @@ static void print_entry(struct diff *d, const struct place *p, bool has_come)
     struct output *out = &d->r->out;
     d->differences++;
     if (d->r->options->json) {
-        output_string(out, "{\"queue\":{\"type\":");
-        wire_json_string(&out->line, p->type);
-        output_string(out, ",\"state\":");
-        wire_json_string(&out->line, p->state);
-        output_string(out, "},\"request\":");
-        wire_json_string(&out->line, p->id);
-        output_string(out, ",\"from\":");
-        if (has_come)
-            output_string(out, "null");
-        else
-            print_place_json(out, p);
-        output_string(out, ",\"to\":");
-        if (has_come)
-            print_place_json(out, p);
-        else
-            output_string(out, "null");
+        say_json_text(out, "{\"queue\":{\"type\":", p->type);
+        say_json_text(out, ",\"state\":", p->state);
+        say_json_text(out, "},\"request\":", p->id);
+        print_place_json(out, ",\"from\":", has_come ? NULL : p);
+        print_place_json(out, ",\"to\":", has_come ? p : NULL);
         output_string(out, "}\n");
     } else {
         output_string(out, "queue ");
@@ -506,8 +499,7 @@ static void compare_cycles(struct diff *d, struct text type, const struct sm_lif
     if (!f.state && !f.min_count && !f.max_count && !f.lifespan) return;
     d->differences++;
     if (is_json) {
-        output_string(out, "{\"dynamic\":");
-        wire_json_string(&out->line, type);
+        say_json_text(out, "{\"dynamic\":", type);
         output_string(out, ",\"from\":");
     } else {
         output_string(out, "life cycle ");
@@ -544,18 +536,17 @@ static void print_config(struct diff *d)
     struct output *out = &d->r->out;
     if (hash128_equal(config_hash(walk_state(d->walk)), d->config)) return;
     d->differences++;
-    bool is_json = d->r->options->json;
-    output_format(out,
-                  is_json ? "{\"config\":{\"seq\":%" PRIu64 ",\"time\":\""
-                          : "config  changed by %" PRIu64 " ",
-                  d->config_seq);
+    if (d->r->options->json) {
+        say_json_number(out, "{\"config\":{\"seq\":", d->config_seq);
+        say_json_time(out, ",\"time\":", d->config_time_ns);
+        output_format(out, ",\"changes\":%" PRIu64 "}}\n", d->config_changes);
+        return;
+    }
+    output_format(out, "config  changed by %" PRIu64 " ", d->config_seq);
     output_time(out, d->config_time_ns);
-    if (is_json)
-        output_format(out, "\",\"changes\":%" PRIu64 "}}\n", d->config_changes);
-    else if (d->config_changes > 1)
-        output_format(out, ", the last of %" PRIu64 " changes\n", d->config_changes);
-    else
-        output_string(out, "\n");
+    if (d->config_changes > 1)
+        output_format(out, ", the last of %" PRIu64 " changes", d->config_changes);
+    output_string(out, "\n");
 }
 
 // ---- all of it ------------------------------------------------------------------------
@@ -568,11 +559,13 @@ static void print_rest(struct diff *d)
     if (d->differences == 0)
         output_format(out, "no difference between %" PRIu64 " and %" PRIu64 "\n", d->earlier,
                       d->later);
-    if (d->returned > 0 && is_json)
+    if (d->returned == 0) return;
+    if (is_json) {
         output_format(out, "{\"returned\":%" PRIu64 "}\n", d->returned);
-    else if (d->returned > 0)
-        output_format(out, "%" PRIu64 " %s changed in between and %s as before\n", d->returned,
-                      d->returned == 1 ? "resource" : "resources", d->returned == 1 ? "is" : "are");
+        return;
+    }
+    say_count(out, d->returned, "resource changed in between and is as before\n",
+              "resources changed in between and are as before\n");
 }
 
 static int compare(struct diff *d)

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "base/assert.h"
+#include "replay/say.h"
 #include "wire/wire.h"
 
 #include "base/banned.h"
@@ -14,21 +15,26 @@ bool entry_has_client(const struct command *c)
     return c->kind <= COMMAND_RESET;
 }
 
+void entry_json_head(struct output *out, const struct command *c)
+{
+    say_json_number(out, "{\"seq\":", c->seq);
+    say_json_time(out, ",\"time\":", c->time_ns);
+    output_format(out, ",\"kind\":\"%s\",\"params\":", command_kind_name(c->kind));
+    wire_json_params(c, &out->line);
+}
+
 void entry_json(struct output *out, const struct walk_step *step, const struct sm_change *changes,
                 uint32_t changes_count)
 {
     const struct command *c = &step->command;
-    output_format(out, "{\"seq\":%" PRIu64 ",\"time\":\"", c->seq);
-    output_time(out, c->time_ns);
-    output_format(out, "\",\"kind\":\"%s\",\"params\":", command_kind_name(c->kind));
-    wire_json_params(c, &out->line);
+    entry_json_head(out, c);
     if (entry_has_client(c)) {
         struct wire_reply reply;
         struct buffer body;
         buffer_init(&body);
         wire_result(c, &step->result, &reply, &body);
-        output_format(out, ",\"status\":%" PRIu32 ",\"reply\":", reply.status);
-        wire_json_string(&out->line, buffer_as_text(&body));
+        say_json_number(out, ",\"status\":", reply.status);
+        say_json_text(out, ",\"reply\":", buffer_as_text(&body));
         buffer_release(&body);
     }
     output_string(out, ",\"effects\":");

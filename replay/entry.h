@@ -10,6 +10,9 @@
 // Whether a client sent it, and waited for a reply.
 bool entry_has_client(const struct command *c);
 
+// Begins an object about a command: seq, time, kind, params.
+void entry_json_head(struct output *out, const struct command *c);
+
 // Adds the object: seq, time, kind, params, status, reply, effects.
 void entry_json(struct output *out, const struct walk_step *step, const struct sm_change *changes,
                 uint32_t changes_count);

@@ -7,8 +7,8 @@
 #include "journal/slice.h"
 #include "replay/proof.h"
 #include "replay/replay.h"
+#include "replay/say.h"
 #include "replay/signals.h"
-#include "wire/wire.h"
 
 #include "base/banned.h"
 
@@ -346,8 +346,7 @@ static void print_json(struct export *e, uint64_t bytes)
 {
     struct output *out = &e->r->out;
     bool is_redacted = (e->flags & SLICE_REDACTED) != 0;
-    output_string(out, "{\"file\":");
-    wire_json_string(&out->line, text_from(e->path));
+    say_json_text(out, "{\"file\":", text_from(e->path));
     output_format(out,
                   ",\"from\":%" PRIu64 ",\"to\":%" PRIu64 ",\"bytes\":%" PRIu64
                   ",\"redacted\":%s,\"userdata\":\"%s\"}\n",

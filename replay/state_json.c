@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "replay/say.h"
 #include "wire/wire.h"
 
 #include "base/banned.h"
@@ -35,14 +36,11 @@ static int add_config(struct output *out, struct sm *sm)
 int replay_state_json(struct output *out, struct sm *sm, const struct sm_filter *filter)
 {
     struct list resources = {.out = out};
-    output_format(out, "{\"seq\":%" PRIu64 ",\"time\":", sm_seq(sm));
-    if (sm_seq(sm) == 0) {
-        output_string(out, "null"); // before the first command there is no time
-    } else {
-        output_string(out, "\"");
-        output_time(out, sm_time_ns(sm));
-        output_string(out, "\"");
-    }
+    say_json_number(out, "{\"seq\":", sm_seq(sm));
+    if (sm_seq(sm) == 0)
+        output_string(out, ",\"time\":null"); // before the first command there is no time
+    else
+        say_json_time(out, ",\"time\":", sm_time_ns(sm));
     output_string(out, ",\"resources\":[");
     (void)sm_list(sm, filter, add_resource, &resources);
     output_string(out, "],\"queues\":");

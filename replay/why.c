@@ -68,10 +68,7 @@ void why_say_head(struct why *y, enum outcome outcome, enum sm_reason reason)
     struct output *out = y->out;
     const struct command *c = &y->step->command;
     if (y->is_json) {
-        say_json_number(out, "{\"seq\":", y->seq);
-        say_json_time(out, ",\"time\":", y->time_ns);
-        output_format(out, ",\"kind\":\"%s\",\"params\":", command_kind_name(c->kind));
-        wire_json_params(c, &out->line);
+        entry_json_head(out, c);
         if (entry_has_client(c)) say_json_number(out, ",\"status\":", sm_reason_status(reason));
         output_format(out, ",\"outcome\":\"%s\",\"reason\":\"%s\"", outcome_names[outcome],
                       reason_name(reason));
