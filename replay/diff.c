@@ -57,26 +57,6 @@ static bool has_name(const void *item, const void *key)
     return text_equal(touched_name(item), *(const struct text *)key);
 }
 
-static struct text command_owner(const struct command *c)
-{
-    switch (c->kind) {
-    case COMMAND_ACQUIRE: return c->as.acquire.owner;
-    case COMMAND_ACQUIREBYSTATE: return c->as.acquirebystate.owner;
-    case COMMAND_RELEASE: return c->as.release.owner;
-    case COMMAND_UPDATE: return c->as.update.owner;
-    case COMMAND_RESET:
-    case COMMAND_CONFIG:
-    case COMMAND_EXPIRE:
-    case COMMAND_REAP:
-    case COMMAND_CLEAN:
-    case COMMAND_CLOCK:
-    case COMMAND_STARTED:
-    case COMMAND_REPAIRED: return TEXT_NONE;
-    }
-    ASSERT(false && "a kind that exists");
-    return TEXT_NONE;
-}
-
 static bool is_wanted(const char *filter, struct text t)
 {
     return filter == NULL || text_equal(text_from(filter), t);

@@ -196,12 +196,10 @@ void foresee_names(struct sm *sm, const struct command_acquirebystate *c,
                    struct foreseen_names *ret_foreseen)
 {
     struct foreseen_names f = {0};
-    uint32_t empty = 0, start = 0;
-    for (uint32_t i = 0; i <= c->names.size; i++) {
-        if (i < c->names.size && c->names.data[i] != ',') continue;
-        struct named_resource n =
-            look_at_name(sm, text_of(c->names.data + start, i - start), c->state);
-        start = i + 1;
+    struct text name;
+    uint32_t empty = 0;
+    for (uint32_t at = 0; command_next_name(c->names, &at, &name);) {
+        struct named_resource n = look_at_name(sm, name, c->state);
         f.count++;
         f.good += n.named == NAMED_GOOD;
         empty += n.named == NAMED_EMPTY;

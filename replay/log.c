@@ -22,34 +22,26 @@ struct log_command {
 
 static bool is_in_names(struct text names, struct text name)
 {
-    uint32_t start = 0;
-    for (uint32_t i = 0; i <= names.size; i++) {
-        if (i < names.size && names.data[i] != ',') continue;
-        if (text_equal(text_of(names.data + start, i - start), name)) return true;
-        start = i + 1;
+    struct text one;
+    for (uint32_t at = 0; command_next_name(names, &at, &one);) {
+        if (text_equal(one, name)) return true;
     }
     return false;
 }
 
 // What a command says of itself, of what the filters ask for.
 struct subject {
-    struct text resource, names, owner, type, request;
+    struct text resource, names, type, request;
 };
 
 static struct subject subject_of(const struct command *c)
 {
     switch (c->kind) {
     case COMMAND_ACQUIRE:
-        return (struct subject){.owner = c->as.acquire.owner,
-                                .type = c->as.acquire.type,
-                                .request = c->as.acquire.request_id};
-    case COMMAND_ACQUIREBYSTATE:
-        return (struct subject){.owner = c->as.acquirebystate.owner,
-                                .names = c->as.acquirebystate.names};
-    case COMMAND_RELEASE:
-        return (struct subject){.resource = c->as.release.name, .owner = c->as.release.owner};
-    case COMMAND_UPDATE:
-        return (struct subject){.resource = c->as.update.name, .owner = c->as.update.owner};
+        return (struct subject){.type = c->as.acquire.type, .request = c->as.acquire.request_id};
+    case COMMAND_ACQUIREBYSTATE: return (struct subject){.names = c->as.acquirebystate.names};
+    case COMMAND_RELEASE: return (struct subject){.resource = c->as.release.name};
+    case COMMAND_UPDATE: return (struct subject){.resource = c->as.update.name};
     case COMMAND_RESET: return (struct subject){.type = c->as.reset.type};
     case COMMAND_CLEAN: return (struct subject){.resource = c->as.clean.name};
     case COMMAND_CONFIG:
@@ -78,7 +70,7 @@ static bool has_resource(const struct walk_step *step, const struct sm_change *c
 static bool has_owner(const struct walk_step *step, const struct sm_change *changes, uint32_t count,
                       struct text owner)
 {
-    bool has = text_equal(subject_of(&step->command).owner, owner);
+    bool has = text_equal(command_owner(&step->command), owner);
     for (uint32_t i = 0; i < count && !has; i++)
         has =
             text_equal(changes[i].before.owner, owner) || text_equal(changes[i].after.owner, owner);

@@ -191,18 +191,6 @@ static void learn_names(struct redact *r, const struct text *names, uint32_t cou
         learn_name(r, names[i]);
 }
 
-// The next of names that commas separate, from *at on; false behind the last.
-static bool next_name(struct text names, uint32_t *at, struct text *ret_name)
-{
-    if (*at > names.size) return false;
-    uint32_t end = *at;
-    while (end < names.size && names.data[end] != ',')
-        end++;
-    *ret_name = text_of(names.data + *at, end - *at);
-    *at = end + 1;
-    return true;
-}
-
 // Of a value of leasedResources.
 static void learn_leased(struct redact *r, struct text value)
 {
@@ -269,7 +257,7 @@ void redact_learn_state(struct redact *r, struct sm *sm)
 static void learn_listed(struct redact *r, struct text names)
 {
     struct text name;
-    for (uint32_t at = 0; next_name(names, &at, &name);)
+    for (uint32_t at = 0; command_next_name(names, &at, &name);)
         learn_name(r, name);
 }
 
@@ -420,7 +408,7 @@ static struct text other_listed(struct redact *r, struct text names)
 {
     struct text name;
     buffer_clear(&r->scratch);
-    for (uint32_t at = 0; next_name(names, &at, &name);) {
+    for (uint32_t at = 0; command_next_name(names, &at, &name);) {
         char bytes[RANKS_TEXT_BYTES_MAX];
         if (at > name.size + 1) buffer_char(&r->scratch, ',');
         buffer_text(&r->scratch, ranks_find(r->names, name, bytes));

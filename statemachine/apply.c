@@ -146,11 +146,8 @@ static enum named pick_named(struct sm *sm, struct text names, const struct symb
 {
     enum named found = NAMED_ALL;
     picked_clear(sm);
-    uint32_t start = 0;
-    for (uint32_t i = 0; i <= names.size; i++) {
-        if (i < names.size && names.data[i] != ',') continue;
-        struct text name = text_of(names.data + start, i - start);
-        start = i + 1;
+    struct text name;
+    for (uint32_t at = 0; command_next_name(names, &at, &name);) {
         if (text_is_empty(name)) {
             found = NAMED_ALL_BUT_EMPTY;
             continue;

@@ -21,6 +21,37 @@ const char *command_kind_name(uint32_t kind)
     return kind < COMMAND_KINDS ? kind_names[kind] : NULL;
 }
 
+struct text command_owner(const struct command *c)
+{
+    switch (c->kind) {
+    case COMMAND_ACQUIRE: return c->as.acquire.owner;
+    case COMMAND_ACQUIREBYSTATE: return c->as.acquirebystate.owner;
+    case COMMAND_RELEASE: return c->as.release.owner;
+    case COMMAND_UPDATE: return c->as.update.owner;
+    case COMMAND_RESET:
+    case COMMAND_CONFIG:
+    case COMMAND_EXPIRE:
+    case COMMAND_REAP:
+    case COMMAND_CLEAN:
+    case COMMAND_CLOCK:
+    case COMMAND_STARTED:
+    case COMMAND_REPAIRED: return TEXT_NONE;
+    }
+    ASSERT(false && "a kind that exists");
+    return TEXT_NONE;
+}
+
+bool command_next_name(struct text names, uint32_t *at, struct text *ret_name)
+{
+    if (*at > names.size) return false;
+    uint32_t end = *at;
+    while (end < names.size && names.data[end] != ',')
+        end++;
+    *ret_name = text_of(names.data + *at, end - *at);
+    *at = end + 1;
+    return true;
+}
+
 // ---- encoding ---------------------------------------------------------------
 
 static void encode_texts(struct buffer *out, const struct text *texts, uint32_t count)

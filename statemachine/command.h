@@ -159,6 +159,13 @@ struct command {
     } as;
 };
 
+// Who sent it, as it says itself; TEXT_NONE for the kinds that name no owner.
+struct text command_owner(const struct command *c);
+
+// The next of names that commas separate, from *at on, 0 at first; it may be empty. False behind
+// the last one.
+bool command_next_name(struct text names, uint32_t *at, struct text *ret_name);
+
 // Appends the canonical msgpack of the command's parameters: kind, seq and time are the record's.
 // Equal commands have equal bytes.
 void command_encode(const struct command *c, struct buffer *out);
