@@ -208,7 +208,7 @@ static void print_touched(struct diff *d, const struct touched *t)
         kept_read(c.name, text_of(t->bytes + t->name_size, t->before_size), &d->pairs, &c.before);
     c.is_there = sm_find(walk_state(d->walk), c.name, &c.after) == 0;
     if (!fits(d->r->options, &c)) return;
-    if (c.was_there && c.is_there && kept_is_same(&c.before, &c.after)) {
+    if (c.was_there && c.is_there && sm_same_resource(&c.before, &c.after)) {
         d->returned++;
         return;
     }

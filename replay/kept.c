@@ -74,16 +74,3 @@ void kept_read(struct text name, struct text bytes, struct buffer *pairs,
     r.userdata = (const struct userdata_pair *)(const void *)pairs->data;
     *ret_resource = r;
 }
-
-bool kept_is_same(const struct sm_resource *a, const struct sm_resource *b)
-{
-    bool is_same = text_equal(a->type, b->type) && text_equal(a->state, b->state) &&
-                   text_equal(a->owner, b->owner) && a->lastupdate_ns == b->lastupdate_ns &&
-                   a->has_expiration == b->has_expiration && a->expiration_ns == b->expiration_ns &&
-                   a->userdata_count == b->userdata_count;
-    for (uint32_t i = 0; i < a->userdata_count && is_same; i++) {
-        is_same = text_equal(a->userdata[i].key, b->userdata[i].key) &&
-                  text_equal(a->userdata[i].value, b->userdata[i].value);
-    }
-    return is_same;
-}

@@ -16,7 +16,4 @@ void kept_write(const struct sm_resource *r, struct buffer *out);
 void kept_read(struct text name, struct text bytes, struct buffer *pairs,
                struct sm_resource *ret_resource);
 
-// Whether two views of a resource are the same in all that is shown.
-bool kept_is_same(const struct sm_resource *a, const struct sm_resource *b);
-
 #endif

@@ -77,6 +77,26 @@ int sm_find(struct sm *sm, struct text name, struct sm_resource *ret_resource)
     return 0;
 }
 
+bool sm_same_userdata(const struct sm_resource *a, const struct sm_resource *b)
+{
+    if (a->userdata_count != b->userdata_count) return false;
+    for (uint32_t i = 0; i < a->userdata_count; i++) {
+        if (!text_equal(a->userdata[i].key, b->userdata[i].key) ||
+            !text_equal(a->userdata[i].value, b->userdata[i].value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool sm_same_resource(const struct sm_resource *a, const struct sm_resource *b)
+{
+    return text_equal(a->type, b->type) && text_equal(a->state, b->state) &&
+           text_equal(a->owner, b->owner) && a->lastupdate_ns == b->lastupdate_ns &&
+           a->has_expiration == b->has_expiration &&
+           (!a->has_expiration || a->expiration_ns == b->expiration_ns) && sm_same_userdata(a, b);
+}
+
 // ---- lists ------------------------------------------------------------------
 
 static bool any_of(const struct text *list, uint32_t count, struct text t)

@@ -55,6 +55,10 @@ struct sm_resource {
     uint32_t userdata_count;
 };
 
+// Do two views show the same userdata? And the same resource, but for its name?
+bool sm_same_userdata(const struct sm_resource *a, const struct sm_resource *b);
+bool sm_same_resource(const struct sm_resource *a, const struct sm_resource *b);
+
 struct sm_reset_pair {
     struct text name, owner; // the previous owner
 };

@@ -272,16 +272,6 @@ struct fields {
     bool type, state, owner, lastupdate, userdata, expiration;
 };
 
-static bool userdata_equal(const struct sm_resource *a, const struct sm_resource *b)
-{
-    if (a->userdata_count != b->userdata_count) return false;
-    for (uint32_t i = 0; i < a->userdata_count; i++)
-        if (!text_equal(a->userdata[i].key, b->userdata[i].key) ||
-            !text_equal(a->userdata[i].value, b->userdata[i].value))
-            return false;
-    return true;
-}
-
 static struct fields fields_that_differ(const struct sm_resource *a, const struct sm_resource *b)
 {
     return (struct fields){
@@ -289,7 +279,7 @@ static struct fields fields_that_differ(const struct sm_resource *a, const struc
         .state = !text_equal(a->state, b->state),
         .owner = !text_equal(a->owner, b->owner),
         .lastupdate = a->lastupdate_ns != b->lastupdate_ns,
-        .userdata = !userdata_equal(a, b),
+        .userdata = !sm_same_userdata(a, b),
         .expiration = a->has_expiration != b->has_expiration ||
                       (a->has_expiration && a->expiration_ns != b->expiration_ns),
     };
