@@ -12,6 +12,12 @@
 // `error` may be NULL when the text is not wanted.
 int duration_parse(struct text t, int64_t *ret_ns, struct buffer *error);
 
+// A length of time as a duration: the longest one, of 292 years, stands for all above it.
+static inline int64_t duration_of(uint64_t ns)
+{
+    return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
+}
+
 // Appends the duration as Go prints it: 1h30m0s, 1.5s, 100ms, 0s, -5m0s.
 void duration_format(int64_t ns, struct buffer *out);
 

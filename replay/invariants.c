@@ -189,7 +189,7 @@ static bool check_age(void *context, const struct sm_resource *r)
     say(c, r->name, " of ");
     wire_go_quote(c->why, r->owner);
     buffer_string(c->why, " was last updated ");
-    duration_format(age_ns > INT64_MAX ? INT64_MAX : (int64_t)age_ns, c->why);
+    duration_format(duration_of(age_ns), c->why);
     buffer_string(c->why, " before");
     return false;
 }

@@ -9,15 +9,10 @@
 
 #define LABEL_COLUMNS 12u
 
-static int64_t as_duration(uint64_t ns)
-{
-    return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
-}
-
 void say_age(struct output *out, uint64_t age_ns)
 {
     uint64_t ms = age_ns / NS_PER_MS + (age_ns % NS_PER_MS >= NS_PER_MS / 2);
-    duration_format(as_duration(ms * NS_PER_MS), &out->line);
+    duration_format(duration_of(ms * NS_PER_MS), &out->line);
 }
 
 void say_heard(struct output *out, uint64_t age_ns)
@@ -139,6 +134,6 @@ void say_json_time(struct output *out, const char *before, uint64_t time_ns)
 void say_json_span(struct output *out, const char *before, uint64_t span_ns)
 {
     output_format(out, "%s\"", before);
-    duration_format(as_duration(span_ns), &out->line);
+    duration_format(duration_of(span_ns), &out->line);
     output_string(out, "\"");
 }

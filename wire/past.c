@@ -81,10 +81,9 @@ static void add_duration(struct params *p, const char *name, int64_t ns)
         duration_format(ns, p->out);
 }
 
-// A time; the longest duration of Go's stands for all above it.
 static void add_span(struct params *p, const char *name, uint64_t ns)
 {
-    add_duration(p, name, ns > INT64_MAX ? INT64_MAX : (int64_t)ns);
+    add_duration(p, name, duration_of(ns));
 }
 
 static void add_list(struct params *p, const char *name, const struct text *list, uint32_t count)
