@@ -167,65 +167,84 @@ int why_apply(struct why *y)
 
 // ---- which command ----------------------------------------------------------------
 
-struct request_search {
-    struct command_decoder *decoder;
-    struct text id;
-    uint64_t last;
-};
-
-static int note_record(struct why *y, struct request_search *s, const struct record *record)
+static int note_acquire(struct why *y, struct command_decoder *decoder, const struct record *record,
+                        const struct journal_row *row,
+                        void (*each)(void *context, const struct command *c,
+                                     const struct journal_row *row),
+                        void *context)
 {
     struct command c;
     if (record->kind != COMMAND_ACQUIRE) return 0;
-    int err = command_decode(s->decoder, record->kind, record->payload, &c);
+    int err = command_decode(decoder, record->kind, record->payload, &c);
     if (err != 0)
         return replay_fail(y->r, BOSKOS_E_CORRUPT, "record %" PRIu64 ": it is no acquire",
                            record->seq);
-    if (!text_equal(c.as.acquire.request_id, s->id)) return 0;
-    if (y->request.count++ == 0) {
-        y->request.first_seq = record->seq;
-        y->request.first_time_ns = record->time_ns;
-    }
-    s->last = record->seq;
+    c.seq = record->seq;
+    c.time_ns = record->time_ns;
+    each(context, &c, row);
     return 0;
 }
 
-// Reads all records that are kept, without replaying them.
-static int search_log(struct why *y, struct request_search *s)
+int why_each_acquire(struct why *y, uint64_t from, uint64_t to,
+                     void (*each)(void *context, const struct command *c,
+                                  const struct journal_row *row),
+                     void *context)
 {
     struct replay *r = y->r;
     struct source_cursor *cursor = NULL;
     struct record record;
     struct journal_row row;
-    uint64_t from = r->span.oldest + 1;
-    if (from > r->span.last) return 0;
+    if (from > to) return 0;
+    struct command_decoder *decoder = command_decoder_new();
     int err = source_cursor_open(r->source, from, NULL, &cursor, &r->problem);
     progress_begin(&r->progress, "records");
-    for (uint64_t seq = from; seq <= r->span.last && err == 0; seq++) {
+    for (uint64_t seq = from; seq <= to && err == 0; seq++) {
         err = source_cursor_next(cursor, &record, &row, &r->problem);
-        if (err == 0) err = note_record(y, s, &record);
-        if (seq % PROGRESS_EVERY == 0)
-            progress_said(&r->progress, seq - from, r->span.last - from + 1);
+        if (err == 0) err = note_acquire(y, decoder, &record, &row, each, context);
+        if (seq % PROGRESS_EVERY == 0) progress_said(&r->progress, seq - from, to - from + 1);
     }
     progress_end(&r->progress);
     source_cursor_close(cursor);
+    command_decoder_free(decoder);
     return err;
+}
+
+struct request_search {
+    struct why *y;
+    struct text id;
+    uint64_t last;
+};
+
+static void note_request(void *context, const struct command *c, const struct journal_row *row)
+{
+    struct request_search *s = context;
+    (void)row;
+    if (!text_equal(c->as.acquire.request_id, s->id)) return;
+    if (s->y->request.count++ == 0) {
+        s->y->request.first_seq = c->seq;
+        s->y->request.first_time_ns = c->time_ns;
+    }
+    s->last = c->seq;
+}
+
+static int search_log(struct request_search *s)
+{
+    const struct source_span *span = &s->y->r->span;
+    return why_each_acquire(s->y, span->oldest + 1, span->last, note_request, s);
 }
 
 // The last acquire of a request. A daemon may trim the log behind what was just looked at.
 static int find_request(struct why *y, uint64_t *ret_seq)
 {
     struct replay *r = y->r;
-    struct request_search s = {.decoder = command_decoder_new(),
-                               .id = text_from(r->options->request)};
-    int err = text_is_empty(s.id) ? 0 : search_log(y, &s);
+    struct request_search s = {.y = y, .id = text_from(r->options->request)};
+    int err = text_is_empty(s.id) ? 0 : search_log(&s);
     for (uint32_t i = 1; i < TRIES_MAX && err == BOSKOS_E_TRIMMED; i++) {
         s.last = 0;
         y->request.count = 0;
         err = source_look(r->source, &r->span, &r->problem);
-        if (err == 0) err = search_log(y, &s);
+        if (err == 0) err = search_log(&s);
     }
-    command_decoder_free(s.decoder);
     if (err != 0) return err;
     if (s.last == 0)
         return replay_fail(r, BOSKOS_E_NOT_FOUND, "there is no acquire of the request %s",

@@ -44,6 +44,13 @@ void why_keep_tail(struct why *y, struct said said, struct buffer *tail);
 // the command. The command's texts are gone then.
 int why_find_leases(struct why *y, struct leases *l);
 
+// Calls `each` for the acquires among the commands from `from` to `to`, which are kept. Nothing is
+// replayed. `row` has seq 0 where no result is stored. Both are borrowed until it returns.
+int why_each_acquire(struct why *y, uint64_t from, uint64_t to,
+                     void (*each)(void *context, const struct command *c,
+                                  const struct journal_row *row),
+                     void *context);
+
 // The config of the state as it is now, borrowed from it and from the decoder; without one an empty
 // one.
 int why_config_in_force(struct why *y, struct command_decoder *decoder, struct command *ret_config);

@@ -47,45 +47,27 @@ static uint64_t status_of(const struct journal_row *row)
     return canonical_read_u64(&r);
 }
 
-static int count_record(struct explained *x, struct command_decoder *decoder,
-                        const struct record *record, const struct journal_row *row)
+static void count_poll(void *context, const struct command *c, const struct journal_row *row)
 {
-    struct command c;
-    if (record->kind != COMMAND_ACQUIRE) return 0;
-    int err = command_decode(decoder, record->kind, record->payload, &c);
-    if (err != 0)
-        return replay_fail(x->y->r, BOSKOS_E_CORRUPT, "record %" PRIu64 ": it is no acquire",
-                           record->seq);
-    if (!is_poll(x, &c)) return 0;
-    if (x->polls.count++ == 0) x->polls.first_seq = record->seq;
-    x->polls.last_seq = record->seq;
-    x->polls.last_time_ns = record->time_ns;
+    struct explained *x = context;
+    if (!is_poll(x, c)) return;
+    if (x->polls.count++ == 0) x->polls.first_seq = c->seq;
+    x->polls.last_seq = c->seq;
+    x->polls.last_time_ns = c->time_ns;
     x->polls.last_status = status_of(row);
-    return 0;
 }
 
 // Counts the polls from an instant on to before the command, as far as they are kept.
 static int count_polls(struct explained *x, uint64_t since_ns)
 {
     struct replay *r = x->y->r;
-    struct source_cursor *cursor = NULL;
-    struct record record;
-    struct journal_row row;
     uint64_t from = 0;
     uint64_t before_ns = since_ns > 0 ? since_ns - 1 : 0;
     int err = source_find_time(r->source, before_ns, &from, &r->problem);
     if (err != 0) return err;
     x->polls.is_whole = from >= r->span.oldest;
     from = (x->polls.is_whole ? from : r->span.oldest) + 1;
-    if (from >= x->y->seq) return 0;
-    struct command_decoder *decoder = command_decoder_new();
-    err = source_cursor_open(r->source, from, NULL, &cursor, &r->problem);
-    for (uint64_t seq = from; seq < x->y->seq && err == 0; seq++) {
-        err = source_cursor_next(cursor, &record, &row, &r->problem);
-        if (err == 0) err = count_record(x, decoder, &record, &row);
-    }
-    command_decoder_free(decoder);
-    source_cursor_close(cursor);
+    err = why_each_acquire(x->y, from, x->y->seq - 1, count_poll, x);
     if (err != BOSKOS_E_TRIMMED) return err;
     x->polls = (struct polls){0}; // meanwhile
     return 0;
