@@ -7,7 +7,6 @@ What is found must be the line of `log --json`; what a command got on its stdin 
 invariants are held against a look of its own at the states. A seed repeats a run. Exit code 1 after the first difference.
 """
 
-import argparse
 import json
 import os
 import pty
@@ -17,33 +16,20 @@ import subprocess
 import sys
 
 import folder
-from check_points import instant
+from past import Asked, Wrong, arguments, instant, make_folder, make_history
 
 RESOURCES = 20000  # of the large folder: its states are larger than any pipe
 LARGE_COMMANDS = 40
 
 
-class Wrong(Exception):
-    pass
-
-
-class Past:
+class Past(Asked):
     def __init__(self, program, top):
-        self.program, self.top = program, top
+        super().__init__(program, top)
         self.states = {}
-
-    def run(self, *words):
-        return folder.Ended([self.program, "--data-dir", self.top, *words])
-
-    def ask(self, *words):
-        ended = self.run("--json", *words)
-        if ended.code != 0:
-            raise Wrong(str(ended))
-        return ended.out.decode("utf-8")
 
     def state(self, seq):
         if seq not in self.states:
-            self.states[seq] = json.loads(self.ask("show", "--at", str(seq)))
+            self.states[seq] = super().state(seq)
         return self.states[seq]
 
     def bisect(self, good, bad, *words):
@@ -56,8 +42,7 @@ class Past:
             raise Wrong(str(ended))
         found = json.loads(ended.out)
         found.pop("why", None)
-        line = self.ask("log", "--from", str(seq), "--to", str(seq))
-        if found != json.loads(line):
+        if [found] != self.ask("log", "--from", str(seq), "--to", str(seq)):
             raise Wrong(f"{words}: it found {found}, not {seq}")
         return ended.err.decode("utf-8")
 
@@ -163,15 +148,13 @@ def check_stdin(past, tmp, commands):
         raise Wrong(f"its stdout went elsewhere: {ended}")
 
 
-def make_large(make_folder, tmp):
+def make_large(program, tmp):
     script, top = os.path.join(tmp, "large.txt"), os.path.join(tmp, "large")
     with open(script, "w", encoding="utf-8") as f:
         names = ", ".join(f"n{i}" for i in range(RESOURCES))
         f.write(f"0s started 0s\n0s config <<END\nresources:\n- {{type: t, state: free, names: [{names}]}}\nEND\n"
                 f"1s repeat {LARGE_COMMANDS - 2} acquire t free busy owner-#\n")
-    made = folder.Ended([make_folder, script, top])
-    if made.code != 0:
-        raise Wrong(f"the large folder cannot be made: {made}")
+    make_folder(program, script, top)
     return top
 
 
@@ -228,21 +211,11 @@ def check_invariants(past, numbers, commands):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
-    parser.add_argument("program")
-    parser.add_argument("make_history")
-    parser.add_argument("make_folder")
-    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
-    parser.add_argument("--commands", type=int, default=3000)
-    o = parser.parse_args()
-    print(f"seed {o.seed}", flush=True)
+    o = arguments(__doc__, "program", "make_history", "make_folder", commands=3000)
     numbers = random.Random(o.seed)
     with folder.temporary() as tmp:
         top = os.path.join(tmp, "history")
-        made = folder.Ended([o.make_history, top, "--seed", str(o.seed), "--commands", str(o.commands),
-                             "--snapshot-every", str(o.commands // 5)])
-        if made.code != 0:
-            sys.exit(f"the history cannot be made: {made}")
+        make_history(o, top, o.commands // 5)
         past = Past(o.program, top)
         before = folder.look(top)
         try:

@@ -8,7 +8,6 @@ what `diff --json` prints, no more and no less, in either order of the points an
 pairs are of a folder of queues, in which requests come, go, and come again. A seed repeats a run. Exit code 1 after the first difference.
 """
 
-import argparse
 import json
 import os
 import random
@@ -16,6 +15,7 @@ import sys
 
 import folder
 from check_usage import QUEUES_COMMANDS, make_queues
+from past import Asked, arguments, make_history
 
 SIDE = ("type", "state", "owner", "lastupdate", "userdata", "expiration-date")
 CYCLE = ("state", "min-count", "max-count", "lifespan")
@@ -30,17 +30,7 @@ def sides(before, after, keys):
     return {k: before.get(k) for k in differ}, {k: after.get(k) for k in differ}
 
 
-class Past:
-    def __init__(self, program, top):
-        self.program, self.top = program, top
-
-    def ask(self, *words):
-        """The lines of an answer, each of them JSON."""
-        ended = folder.Ended([self.program, "--data-dir", self.top, "--json", *words])
-        if ended.code != 0:
-            raise ValueError(str(ended))
-        return [json.loads(line) for line in ended.out.decode("utf-8").splitlines()]
-
+class Past(Asked):
     def wanted(self, earlier, later, options):
         """The lines that diff must print."""
         a, b = (self.ask("show", "--at", str(seq))[0] for seq in (earlier, later))
@@ -160,24 +150,12 @@ def choose(numbers, past, commands, pairs):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
-    parser.add_argument("program")
-    parser.add_argument("make_history")
-    parser.add_argument("make_folder")
-    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
-    parser.add_argument("--commands", type=int, default=10000)
-    parser.add_argument("--snapshot-every", type=int, default=1000)
-    parser.add_argument("--pairs", type=int, default=200)
-    o = parser.parse_args()
-    print(f"seed {o.seed}", flush=True)
+    o = arguments(__doc__, "program", "make_history", "make_folder", commands=10000, snapshot_every=1000, pairs=200)
     checked = lines = 0
     wrong = None
     with folder.temporary() as tmp:
         history = os.path.join(tmp, "history")
-        made = folder.Ended([o.make_history, history, "--seed", str(o.seed), "--commands", str(o.commands),
-                             "--snapshot-every", str(o.snapshot_every)])
-        if made.code != 0:
-            sys.exit(f"the history cannot be made: {made}")
+        make_history(o, history, o.snapshot_every)
         numbers = random.Random(o.seed)
         for top, commands in ((history, o.commands), (make_queues(o.make_folder, numbers, tmp), QUEUES_COMMANDS)):
             past = Past(o.program, top)

@@ -8,40 +8,14 @@ asked of boskos-replay, turned into the model's lines, and must be the same text
 output has it. Exit code 1 after the first difference.
 """
 
-import argparse
-import datetime
 import difflib
 import json
 import os
 import re
 import sys
-from fractions import Fraction
 
 import folder
-
-UNITS_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-EPOCH = datetime.datetime(1970, 1, 1)
-
-
-def instant(text):
-    """RFC 3339 in UTC with up to nine digits of fraction as nanoseconds since 1970."""
-    parts = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", text)
-    if parts is None:
-        raise ValueError(f"{text!r} is no time in UTC")
-    since = datetime.datetime.fromisoformat(parts[1]) - EPOCH
-    return (since.days * 86400 + since.seconds) * 10**9 + int((parts[2] or "").ljust(9, "0"))
-
-
-def duration(text):
-    """A Go duration as nanoseconds."""
-    sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text)
-    pieces = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", rest)
-    if "".join(number + unit for number, unit in pieces) != rest or not pieces:
-        raise ValueError(f"{text!r} is no duration")
-    sum_ns = sum(Fraction(number) * UNITS_NS[unit] for number, unit in pieces)
-    if sum_ns.denominator != 1:
-        raise ValueError(f"{text!r} is no whole number of nanoseconds")
-    return sign * sum_ns.numerator
+from past import Asked, arguments, duration, instant, make_history
 
 
 def quoted(text):
@@ -91,14 +65,12 @@ def lines_of_model(path):
         return [re.sub(r"^(cycle .*) (?:kept|fading)$", r"\1", line) for line in f.read().splitlines()]
 
 
-class Checker:
-    def __init__(self, program, top):
-        self.program, self.top = program, top
-        self.lines = 0
+class Checker(Asked):
+    lines = 0
 
     def check(self, seq):
         """None, or what is wrong at the point."""
-        ended = folder.Ended([self.program, "--data-dir", self.top, "show", "--at", str(seq), "--json"])
+        ended = self.run("show", "--at", str(seq), "--json")
         if ended.code != 0:
             return str(ended)
         wanted = lines_of_model(os.path.join(self.top, "points", f"{seq}.txt"))
@@ -115,21 +87,10 @@ class Checker:
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
-    parser.add_argument("program")
-    parser.add_argument("make_history")
-    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
-    parser.add_argument("--commands", type=int, default=100000)
-    parser.add_argument("--snapshot-every", type=int, default=10000)
-    parser.add_argument("--points", type=int, default=1000)
-    o = parser.parse_args()
-    print(f"seed {o.seed}", flush=True)
+    o = arguments(__doc__, "program", "make_history", commands=100000, snapshot_every=10000, points=1000)
     checked = differ = 0
     with folder.temporary() as top:
-        made = folder.Ended([o.make_history, top, "--seed", str(o.seed), "--commands", str(o.commands), "--snapshot-every",
-                             str(o.snapshot_every), "--points", str(o.points)])
-        if made.code != 0:
-            sys.exit(f"the history cannot be made: {made}")
+        make_history(o, top, o.snapshot_every, "--points", str(o.points))
         before = folder.look(top)
         points = sorted(int(name.removesuffix(".txt")) for name in os.listdir(os.path.join(top, "points")))
         checker = Checker(o.program, top)

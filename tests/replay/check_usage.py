@@ -11,7 +11,6 @@ Few requests of such a history wait, so that there is another one of nothing but
 usage keeps apart. A seed repeats a run. Exit code 1 after the first difference.
 """
 
-import argparse
 import bisect
 import collections
 import datetime
@@ -22,7 +21,7 @@ import sys
 from decimal import Decimal
 
 import folder
-from check_points import EPOCH, instant
+from past import EPOCH, Asked, arguments, instant, make_folder, make_history
 
 BY = ("type", "owner", "resource")
 NS = Decimal(10**9)
@@ -120,21 +119,15 @@ class Count:
         return self
 
 
-class Past:
+class Past(Asked):
     def __init__(self, program, top):
-        self.program, self.top = program, top
+        super().__init__(program, top)
         self.waits = {}  # by the number of a granted acquire
         self.times = [instant(c["time"]) for c in self.ask("log")]
         self.quiet = self.refused = 0  # stretches without a command, and those that end before they begin
 
-    def ask(self, *words):
-        ended = folder.Ended([self.program, "--data-dir", self.top, "--json", *words])
-        if ended.code != 0 or ended.err:
-            raise ValueError(str(ended))
-        return [json.loads(line, parse_float=Decimal) for line in ended.out.decode("utf-8").splitlines()]
-
-    def state(self, seq):
-        return self.ask("show", "--at", str(seq))[0]
+    def ask(self, *words, **how):
+        return super().ask(*words, parse_float=Decimal, **how)
 
     def waited(self, c):
         """How long the request of a grant had been in the queue that it asked for."""
@@ -238,7 +231,7 @@ def percentile(value, waits, percent):
     return None if is_good else f"p{percent} is {value} and should be {exact}, or up to 2 % more but no more than the longest"
 
 
-def make_queues(make_folder, numbers, tmp):
+def make_queues(program, numbers, tmp):
     """A folder in which nearly all have to wait, some too long between two polls, from seconds to hours."""
     script, top = os.path.join(tmp, "queues.txt"), os.path.join(tmp, "queues")
     with open(script, "w", encoding="utf-8") as f:
@@ -252,22 +245,18 @@ def make_queues(make_folder, numbers, tmp):
             else:
                 job = i // 500 * 4 + numbers.randint(0, 11)
                 f.write(f"{now}ms acquire {'tu'[job % 3 == 0]} free busy owner-{job % 7} id=job-{job}\n")
-    made = folder.Ended([make_folder, script, top])
-    if made.code != 0:
-        sys.exit(f"the folder of queues cannot be made: {made}")
+    make_folder(program, script, top)
     return top
 
 
-def check_others(program, make_folder, tmp):
+def check_others(program, maker, tmp):
     """None, or what is wrong when there are more owners than are kept apart."""
     script, top = os.path.join(tmp, "owners.txt"), os.path.join(tmp, "owners")
     with open(script, "w", encoding="utf-8") as f:
         f.write("0s started 0s\n0s config <<END\nresources:\n- {type: t, state: free, names: [a]}\nEND\n"
                 f"1s repeat {OWNERS} acquire t free busy owner-#\n")
-    made = folder.Ended([make_folder, script, top])
-    if made.code != 0:
-        return f"the folder of many owners cannot be made: {made}"
-    ended = folder.Ended([program, "--data-dir", top, "--json", "usage", "--by", "owner"])
+    make_folder(maker, script, top)
+    ended = Asked(program, top).run("--json", "usage", "--by", "owner")
     *rows, others, total = [json.loads(line) for line in ended.out.decode("utf-8").splitlines()]
     if ended.code != 0 or b"65536" not in ended.err:
         return str(ended)
@@ -316,24 +305,12 @@ def choose(numbers, times, count):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
-    parser.add_argument("program")
-    parser.add_argument("make_history")
-    parser.add_argument("make_folder")
-    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
-    parser.add_argument("--commands", type=int, default=5000)
-    parser.add_argument("--snapshot-every", type=int, default=500)
-    parser.add_argument("--stretches", type=int, default=28)
-    o = parser.parse_args()
-    print(f"seed {o.seed}", flush=True)
+    o = arguments(__doc__, "program", "make_history", "make_folder", commands=5000, snapshot_every=500, stretches=28)
     numbers = random.Random(o.seed)
     checked = lines = waited = grants = quiet = refused = 0
     with folder.temporary() as tmp:
         history = os.path.join(tmp, "history")
-        made = folder.Ended([o.make_history, history, "--seed", str(o.seed), "--commands", str(o.commands),
-                             "--snapshot-every", str(o.snapshot_every)])
-        if made.code != 0:
-            sys.exit(f"the history cannot be made: {made}")
+        make_history(o, history, o.snapshot_every)
         wrong = check_others(o.program, o.make_folder, tmp)
         for top in (history, make_queues(o.make_folder, numbers, tmp)):
             past = Past(o.program, top)

@@ -9,39 +9,17 @@ after: each candidate's reason, the place in the queue, who is kept what, what r
 A seed repeats a run. Exit code 1 after the first difference.
 """
 
-import argparse
-import calendar
 import json
 import os
 import random
-import re
 import sys
-import time
 
 import folder
+from past import Asked, Wrong, arguments, duration, instant, make_folder, make_history
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BY_NAME = os.fsencode  # names sort by their bytes
 MOST = 1024 * 1024  # bytes of userdata
-
-
-def instant(text):
-    """Nanoseconds of a time as printed."""
-    whole, _, rest = text.removesuffix("Z").partition(".")
-    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) * 10**9 + int((rest + "0" * 9)[:9])
-
-
-def span(text):
-    """Nanoseconds of a duration as Go prints it."""
-    units = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "µs": 10**3, "ns": 1}
-    total = 0
-    for whole, rest, unit in re.findall(r"(\d+)(?:\.(\d+))?(h|ms|µs|ns|m|s)", text):
-        total += int(whole) * units[unit] + (int(rest) * units[unit] // 10 ** len(rest) if rest else 0)
-    return total
-
-
-class Wrong(Exception):
-    pass
 
 
 def same(what, had, wanted):
@@ -74,23 +52,14 @@ def without_waited(lease):
     return lease
 
 
-class Past:
+class Past(Asked):
     def __init__(self, program, top):
-        self.program, self.top = program, top
+        super().__init__(program, top)
         self.log = self.ask("log")
         self.leases, self.removed = {}, {}  # by resource
         there = {}
         for entry in self.log if self.log[0]["seq"] == 1 else ():
             self.note(entry, there)
-
-    def run(self, *words):
-        return folder.Ended([self.program, "--data-dir", self.top, *words])
-
-    def ask(self, *words):
-        ended = self.run("--json", *words)
-        if ended.code != 0:
-            raise Wrong(str(ended))
-        return [json.loads(line) for line in ended.out.decode("utf-8").splitlines()]
 
     def note(self, entry, there):
         if entry["kind"] == "update" and entry["status"] == 200:
@@ -209,7 +178,7 @@ class Past:
         same("the status", entry["status"], 200 if granted else 404)
         if granted:
             same("what the client got", json.loads(entry["reply"])["name"], granted["name"])
-            same("the wait", span(had["waited"]), now - instant(live[own]["since"]) if own is not None else 0)
+            same("the wait", duration(had["waited"]), now - instant(live[own]["since"]) if own is not None else 0)
         self.check_candidates(had, p, of_type, free, ids[:ahead], granted)
         self.check_queue(entry, had, live, dead, own, ahead, after)
 
@@ -323,7 +292,7 @@ class Past:
     def check_spared(self, entry, had, before, after, fits):
         same("what was taken", [(r["resource"], r["owner"]) for r in had["taken"]], self.taken(entry, before))
         now = instant(entry["time"])
-        same("what was spared", [(r["resource"], r["owner"], span(r["age"])) for r in had["spared"]],
+        same("what was spared", [(r["resource"], r["owner"], duration(r["age"])) for r in had["spared"]],
              [(r["name"], r["owner"], now - instant(r["lastupdate"])) for r in after["resources"]
               if r["owner"] and fits(r)])
 
@@ -340,7 +309,7 @@ class Past:
             same("what an idle one took", had["taken"], [])
             return
         for r in had["spared"]:  # by its own words it had to be
-            if r["expire"] is not None and span(r["age"]) - span(r["slept"]) >= span(r["expire"]):
+            if r["expire"] is not None and duration(r["age"]) - duration(r["slept"]) >= duration(r["expire"]):
                 raise Wrong(f"{r} was spared")
 
     def check_expire(self, entry, had, before, after):
@@ -424,11 +393,9 @@ def run(job):
         return f"{job[0].__name__} {job[1:]}: {type(e).__name__}: {e}"
 
 
-def check_trimmed(program, make_folder, top):
+def check_trimmed(program, maker, top):
     """Where the beginning of a lease is no longer kept, it is said to be before what is."""
-    made = folder.Ended([make_folder, os.path.join(HERE, "folders", "trimmed.txt"), top])
-    if made.code != 0:
-        sys.exit(f"the folder cannot be made: {made}")
+    make_folder(maker, os.path.join(HERE, "folders", "trimmed.txt"), top)
     past = Past(program, top)
     oldest = past.log[0]["seq"]
     had = past.ask("who", "board-1", "--at", str(oldest))[0]
@@ -448,24 +415,12 @@ def check_trimmed(program, make_folder, top):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0])
-    parser.add_argument("program")
-    parser.add_argument("make_history")
-    parser.add_argument("make_folder")
-    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
-    parser.add_argument("--commands", type=int, default=5000)
-    parser.add_argument("--snapshot-every", type=int, default=700)
-    parser.add_argument("--asked", type=int, default=200)
-    o = parser.parse_args()
-    print(f"seed {o.seed}", flush=True)
+    o = arguments(__doc__, "program", "make_history", "make_folder", commands=5000, snapshot_every=700, asked=200)
     wrong, done = None, 0
     with folder.temporary() as top:
         check_trimmed(o.program, o.make_folder, os.path.join(top, "trimmed"))
         data = os.path.join(top, "history")
-        made = folder.Ended([o.make_history, data, "--seed", str(o.seed), "--commands", str(o.commands),
-                             "--snapshot-every", str(o.snapshot_every)])
-        if made.code != 0:
-            sys.exit(f"the history cannot be made: {made}")
+        make_history(o, data, o.snapshot_every)
         todo = list(jobs(random.Random(o.seed), Past(o.program, data), o.asked))
         for wrong in folder.each(run, todo):
             if wrong is not None:

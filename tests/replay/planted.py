@@ -20,7 +20,6 @@ The last line of the output has the counts. A seed repeats a run.
 
 import argparse
 import json
-import os
 import pathlib
 import re
 import shlex

@@ -7,7 +7,6 @@ MAKE_HISTORY and FORGE.
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import stat
