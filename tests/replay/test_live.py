@@ -83,7 +83,7 @@ class Client(threading.Thread):
 
     def __init__(self, daemon):
         super().__init__()
-        self.name_held = daemon.acquire(owner="client").json["name"]
+        self.name_held = daemon.acquire(type="van", owner="client").json["name"]  # the load takes every car
         self.daemon_port, self.took, self.stopping = daemon.port, [], False
         self.start()
 
