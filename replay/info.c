@@ -8,6 +8,9 @@
 
 #include "base/banned.h"
 
+// Of a record and of a result in the log, without payload and row (docs/FORMAT.md).
+#define RECORD_BYTES 40u
+#define ROW_BYTES 16u
 #define SEMANTICS_SHOWN_MAX 64u // versions of the rules
 #define PROGRESS_EVERY 4096u
 
@@ -23,7 +26,8 @@ struct info {
     struct snapshot_info *snapshots; // oldest first
     size_t snapshots_count;
     uint64_t snapshots_bytes;
-    uint64_t first, first_time_ns;
+    uint64_t first, first_time_ns; // first_time_ns 0: no record could be read
+    uint64_t log_bytes;            // of records and results
     uint64_t kinds[COMMAND_KINDS];
     uint64_t semantics[SEMANTICS_SHOWN_MAX];
     int bad; // the first damage found: all that can be shown is, and then this
@@ -87,6 +91,8 @@ static int count_records(struct info *i)
         err = source_cursor_next(c, &record, &row, &r->problem);
         if (err != 0) break;
         if (seq == i->first) i->first_time_ns = record.time_ns;
+        i->log_bytes += RECORD_BYTES + record.payload.size;
+        if (row.seq != 0) i->log_bytes += ROW_BYTES + row.bytes.size;
         if (record.kind < COMMAND_KINDS) i->kinds[record.kind]++;
         if (record.semantics < SEMANTICS_SHOWN_MAX) i->semantics[record.semantics]++;
         if (seq % PROGRESS_EVERY == 0)
@@ -101,14 +107,12 @@ static int count_records(struct info *i)
 
 static void json_time(struct output *out, const char *before, uint64_t time_ns, bool is_known)
 {
-    output_string(out, before);
-    if (!is_known) {
-        output_string(out, "null");
+    if (is_known) {
+        say_json_time(out, before, time_ns);
         return;
     }
-    output_string(out, "\"");
-    output_time(out, time_ns);
-    output_string(out, "\"");
+    output_string(out, before);
+    output_string(out, "null");
 }
 
 static void json_counts(struct info *i)
@@ -137,7 +141,7 @@ static void print_json(struct info *i)
     const struct source_span *span = &i->r->span;
     bool has_any = i->first <= span->last;
     output_format(out, "{\"first\":%" PRIu64, i->first);
-    json_time(out, ",\"first_time\":", i->first_time_ns, has_any);
+    json_time(out, ",\"first_time\":", i->first_time_ns, i->first_time_ns != 0);
     output_format(out, ",\"last\":%" PRIu64, span->last);
     json_time(out, ",\"last_time\":", span->last_time_ns, has_any);
     output_format(out, ",\"oldest\":%" PRIu64, span->oldest);
@@ -150,14 +154,13 @@ static void print_json(struct info *i)
         output_format(out, ",\"bytes\":%" PRIu64 ",\"good\":%s}", s->about.bytes,
                       s->is_good ? "true" : "false");
     }
-    output_string(out, "],\"created_by\":\"");
-    buffer_text(&out->line, buffer_as_text(&i->created_by));
-    output_format(out, "\",\"format\":%u", JOURNAL_FORMAT);
+    say_json_text(out, "],\"created_by\":", buffer_as_text(&i->created_by));
+    output_format(out, ",\"format\":%u", JOURNAL_FORMAT);
     json_counts(i);
     output_format(out,
                   ",\"log_bytes\":%" PRIu64 ",\"log_bytes_file\":%" PRIu64
                   ",\"snapshots_bytes\":%" PRIu64 ",\"held\":%s",
-                  i->figures.log_bytes_used, i->figures.log_bytes_file, i->snapshots_bytes,
+                  i->log_bytes, i->figures.log_bytes_file, i->snapshots_bytes,
                   source_is_held(i->r->source) ? "true" : "false");
     if (i->r->options->file != NULL) {
         uint32_t flags = source_flags(i->r->source);
@@ -231,7 +234,7 @@ static void print_readable(struct info *i)
     output_format(out,
                   "size       log %" PRIu64 " bytes in a file of %" PRIu64 ", snapshots %" PRIu64
                   " bytes\n",
-                  i->figures.log_bytes_used, i->figures.log_bytes_file, i->snapshots_bytes);
+                  i->log_bytes, i->figures.log_bytes_file, i->snapshots_bytes);
     output_string(out, "versions   made by boskosd ");
     output_word(out, buffer_as_text(&i->created_by));
     output_format(out, ", format %u", JOURNAL_FORMAT);

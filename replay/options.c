@@ -133,11 +133,6 @@ bool options_command_find(const char *name, enum replay_command *ret_command)
     return false;
 }
 
-const char *options_command_name(enum replay_command command)
-{
-    return commands[command].name;
-}
-
 static bool read_point(struct reader *r, const char *name, const char *value, struct point *point)
 {
     if (point_parse(value, point)) return true;
@@ -250,6 +245,21 @@ static bool check_kind(struct reader *r)
                  kind);
 }
 
+// Most commands name no owner, type or request: an empty one would be all of those.
+static bool check_filters(struct reader *r)
+{
+    const struct options *o = r->options;
+    const struct {
+        const char *name, *value;
+    } filters[] = {
+        {"resource", o->resource}, {"owner", o->owner}, {"type", o->type}, {"request", o->request}};
+    for (uint32_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++) {
+        if (filters[i].value != NULL && filters[i].value[0] == '\0')
+            return wrong(r, "--%s: it is empty", filters[i].name);
+    }
+    return true;
+}
+
 static bool check_why(struct reader *r)
 {
     const struct options *o = r->options;
@@ -280,6 +290,7 @@ static bool check_command(struct reader *r)
     struct point p;
     switch (o->command) {
     case REPLAY_LOG:
+        if (!check_filters(r)) return false;
         if (o->reverse && o->follow) return wrong(r, "log: --reverse and --follow: give one");
         if (o->follow && o->to.kind != POINT_NONE)
             return wrong(r, "log: --follow and --to: give one");

@@ -54,7 +54,6 @@ enum options_next options_read(int argc, char **argv, struct options *ret_option
 
 // "info" -> REPLAY_INFO. False when there is no such command.
 bool options_command_find(const char *name, enum replay_command *ret_command);
-const char *options_command_name(enum replay_command command);
 
 // help.c: the general help, or that of a command.
 void print_help(void);

@@ -50,26 +50,10 @@ static int by_name_and_order(const void *a, const void *b)
     return order != 0 ? order : (x->order > y->order) - (x->order < y->order);
 }
 
-static bool userdata_equal(const struct sm_resource *a, const struct sm_resource *b)
-{
-    if (a->userdata_count != b->userdata_count) return false;
-    for (uint32_t i = 0; i < a->userdata_count; i++) {
-        if (!text_equal(a->userdata[i].key, b->userdata[i].key) ||
-            !text_equal(a->userdata[i].value, b->userdata[i].value)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool is_change(const struct sm_change *c)
 {
-    const struct sm_resource *a = &c->before, *b = &c->after;
     if (!c->was_there || !c->is_there) return c->was_there || c->is_there;
-    return !text_equal(a->type, b->type) || !text_equal(a->state, b->state) ||
-           !text_equal(a->owner, b->owner) || a->lastupdate_ns != b->lastupdate_ns ||
-           a->has_expiration != b->has_expiration || a->expiration_ns != b->expiration_ns ||
-           !userdata_equal(a, b);
+    return !sm_same_resource(&c->before, &c->after);
 }
 
 void sm_changes(struct sm *sm, const struct sm_change **ret_changes, uint32_t *ret_count)

@@ -589,27 +589,34 @@ END
             os.remove(file)
 
     def test_of_a_journal_that_lies(self):
-        """What is to be shown is handed on as it is; nothing else can be made of it."""
-        for what in ("digest", "no-row"):
-            source = ["--data-dir", self.history(7 if what == "digest" else 8, 300, 0)]
-            ended = folder.Ended([forge, source[1], what, "120"])
-            self.assertEqual(ended.code, 0, str(ended))
-            said = folder.Ended([program, *source, "verify"])
-            self.assertEqual(said.code, 4, str(said))
-            file, _ = self.export(source, f"{what}-kept", "--with-userdata")
-            ended = folder.Ended([program, "--file", file, "verify"])
-            self.assertEqual((ended.code, ended.out), (4, said.out), str(ended))
-            self.assertIn(b"120", ended.err)
-            for way in ([], ["--redact"]):
-                path = self.path(f"{what}{way}")
-                ended = folder.Ended([program, *source, "export", "--to", path, *way])
-                if what == "no-row":  # the results that there are stay true
-                    self.assertEqual(ended.code, 0, str(ended))
-                    self.assertEqual(folder.Ended([program, "--file", path, "verify"]).code, 4)
-                    continue
-                self.assertEqual(ended.code, 4, str(ended))
-                self.assertIn(b"--with-userdata exports", ended.err)
-                self.check_nothing_left(path)
+        """A result that is not what replaying gives is handed on as it is; nothing else can be made of it."""
+        source = ["--data-dir", self.history(7, 300, 0)]
+        ended = folder.Ended([forge, source[1], "digest", "120"])
+        self.assertEqual(ended.code, 0, str(ended))
+        said = folder.Ended([program, *source, "verify"])
+        self.assertEqual(said.code, 4, str(said))
+        file, _ = self.export(source, "digest-kept", "--with-userdata")
+        ended = folder.Ended([program, "--file", file, "verify"])
+        self.assertEqual((ended.code, ended.out), (4, said.out), str(ended))
+        self.assertIn(b"120", ended.err)
+        for way in ([], ["--redact"]):
+            path = self.path(f"digest{way}")
+            ended = folder.Ended([program, *source, "export", "--to", path, *way])
+            self.assertEqual(ended.code, 4, str(ended))
+            self.assertIn(b"--with-userdata exports", ended.err)
+            self.check_nothing_left(path)
+
+    def test_of_a_journal_without_a_result(self):
+        """A result that is missing before others is damage, and nothing is exported of that."""
+        source = ["--data-dir", self.history(8, 300, 0)]
+        ended = folder.Ended([forge, source[1], "no-row", "120"])
+        self.assertEqual(ended.code, 0, str(ended))
+        for way in ([], ["--redact"], ["--with-userdata"]):
+            path = self.path(f"no-row{way}")
+            ended = folder.Ended([program, *source, "export", "--to", path, *way])
+            self.assertEqual(ended.code, 4, str(ended))
+            self.assertIn(b"the result of record 120 is missing", ended.err)
+            self.check_nothing_left(path)
 
     def test_beside_a_daemon(self):
         sys.path.insert(0, os.path.join(HERE, "..", "daemon"))
