@@ -72,7 +72,7 @@ void resource_unplace(struct sm *sm, struct resource *r)
     pool_drop_if_empty(sm, p);
 }
 
-struct resource *resource_new(struct sm *sm, struct text name)
+struct resource *resource_make(struct sm *sm, struct text name)
 {
     ASSERT(name.size <= SM_NAME_BYTES_MAX);
     struct resource *r = must_calloc(1, sizeof(*r) + name.size);
@@ -80,8 +80,14 @@ struct resource *resource_new(struct sm *sm, struct text name)
     r->name_size = (uint8_t)name.size;
     if (name.size > 0) memcpy(r->name, name.data, name.size);
     r->lastupdate_ns = sm->time_ns;
-    table_add(&sm->resources, r);
     order_insert(&sm->names, name_key(name), r);
+    return r;
+}
+
+struct resource *resource_new(struct sm *sm, struct text name)
+{
+    struct resource *r = resource_make(sm, name);
+    table_add(&sm->resources, r);
     return r;
 }
 

@@ -14,6 +14,7 @@
 #define FORM_PLAIN 1u
 #define FORM_KEYS 2u
 #define PIECE_BYTES ((size_t)1 << 16)
+#define PENDING_MAX 16u
 
 // ---- writing ----------------------------------------------------------------
 
@@ -257,7 +258,29 @@ static void read_userdata(struct canonical_reader *r, struct sm *sm, struct reso
         NULL, (const struct userdata_pair *)(const void *)sm->answer.data, count, &bytes);
 }
 
-static void read_resource(struct canonical_reader *r, struct sm *sm, struct text *before)
+// Resources on their way into the table: by the time it is a resource's turn its slot is near.
+struct pending {
+    struct resource *resources[PENDING_MAX];
+    uint32_t count; // so far
+};
+
+static void pending_add(struct sm *sm, struct pending *p, struct resource *res)
+{
+    struct resource **place = &p->resources[p->count++ % PENDING_MAX];
+    table_expect_slot(&sm->resources, res->item.hash);
+    if (p->count > PENDING_MAX) table_add(&sm->resources, *place);
+    *place = res;
+}
+
+static void pending_end(struct sm *sm, const struct pending *p)
+{
+    for (uint32_t i = 0; i < PENDING_MAX && i < p->count; i++) {
+        table_add(&sm->resources, p->resources[i]);
+    }
+}
+
+static void read_resource(struct canonical_reader *r, struct sm *sm, struct text *before,
+                          struct pending *pending)
 {
     canonical_expect_array(r, 8);
     struct text name = read_ascending(r, before);
@@ -271,7 +294,8 @@ static void read_resource(struct canonical_reader *r, struct sm *sm, struct text
     if (r->failed) return;
     struct type *t = type_take(sm, type);
     struct symbol *s = symbol_take(sm, state);
-    struct resource *res = resource_new(sm, name);
+    struct resource *res = resource_make(sm, name);
+    pending_add(sm, pending, res);
     res->is_static = is_static;
     res->owner = text_is_empty(owner) ? NULL : symbol_take(sm, owner);
     res->lastupdate_ns = lastupdate_ns;
@@ -358,6 +382,7 @@ static void read_keys(struct canonical_reader *r, struct sm *sm)
 
 static int read_body(struct canonical_reader *r, struct sm *sm, uint64_t form)
 {
+    struct pending pending = {.count = 0};
     uint32_t count = canonical_read_array(r);
     struct text before = TEXT_NONE;
     for (uint32_t i = 0; i < count && !r->failed; i++) {
@@ -367,8 +392,9 @@ static int read_body(struct canonical_reader *r, struct sm *sm, uint64_t form)
     before = TEXT_NONE;
     if (!r->failed) table_reserve(&sm->resources, count);
     for (uint32_t i = 0; i < count && !r->failed; i++) {
-        read_resource(r, sm, &before);
+        read_resource(r, sm, &before, &pending);
     }
+    pending_end(sm, &pending);
     count = canonical_read_array(r);
     before = TEXT_NONE;
     struct text before_state = TEXT_NONE;

@@ -268,7 +268,9 @@ struct resource *resource_find_in(const struct sm *sm, const struct table *some,
 // Adds an unowned resource, lastupdate = the present stamp. The name must be new.
 struct resource *resource_add(struct sm *sm, struct type *t, struct symbol *state, struct text name,
                               bool is_static);
-// The same without a place yet: the caller sets the fields and calls resource_place.
+// The same without a place yet: the caller sets the fields and calls resource_place. Of
+// resource_make it is not in the table either: the caller adds it.
+struct resource *resource_make(struct sm *sm, struct text name);
 struct resource *resource_new(struct sm *sm, struct text name);
 void resource_delete(struct sm *sm, struct resource *r);
 // Names in byte order have keys in order: the first eight bytes as a number.

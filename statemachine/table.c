@@ -41,6 +41,22 @@ void *table_find(const struct table *t, uint32_t hash,
     }
 }
 
+void table_expect_slot(const struct table *t, uint32_t hash)
+{
+    if (t->capacity > 0) __builtin_prefetch(&t->slots[hash & (t->capacity - 1)]);
+}
+
+void table_expect_item(const struct table *t, uint32_t hash)
+{
+    if (t->capacity == 0) return;
+    uint32_t mask = t->capacity - 1;
+    for (uint32_t i = hash & mask; t->slots[i] != 0; i = (i + 1) & mask) {
+        if ((t->slots[i] & TAG_MASK) != tag_of(hash)) continue;
+        __builtin_prefetch(item_of(t->slots[i]));
+        return;
+    }
+}
+
 static void put(struct table *t, const struct table_item *item)
 {
     ASSERT(((uintptr_t)item & TAG_MASK) == 0);

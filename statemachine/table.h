@@ -26,6 +26,11 @@ void table_release(struct table *t); // not the items
 void *table_find(const struct table *t, uint32_t hash,
                  bool (*equal)(const void *item, const void *key), const void *key);
 
+// Hints that an item of that hash will be looked for, or added, soon: the processor brings the slot
+// near, and, once that is near, the item.
+void table_expect_slot(const struct table *t, uint32_t hash);
+void table_expect_item(const struct table *t, uint32_t hash);
+
 // Makes room for so many items at once.
 void table_reserve(struct table *t, uint32_t count);
 
