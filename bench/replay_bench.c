@@ -38,6 +38,7 @@ static int replay_tail(struct journal *j, struct sm *sm, const struct hash128 *c
         struct journal_row row;
         struct sm_result result;
         enum replay_match match = REPLAY_NO_ROW;
+        recovery_expect(sm, cursor);
         err = journal_cursor_next(cursor, &record, &row, problem);
         if (err != 0) break;
         err = recovery_step(sm, decoder, &scratch, &record, &row, &result, &match, problem);

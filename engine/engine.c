@@ -99,6 +99,7 @@ static int replay_tail(struct engine *e, struct hash128 chain, uint64_t *ret_tai
         struct journal_row row;
         struct sm_result result;
         enum replay_match match;
+        recovery_expect(e->sm, cursor);
         err = journal_cursor_next(cursor, &record, &row, problem);
         if (err == BOSKOS_E_NOT_FOUND) break;
         if (err == 0) {

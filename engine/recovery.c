@@ -8,6 +8,9 @@
 
 #include "base/banned.h"
 
+#define EXPECT_FAR 16u // commands ahead
+#define EXPECT_NEAR 8u
+
 int recovery_load_snapshot(struct journal *j, uint64_t seq, uint64_t hash_seed, struct sm **ret_sm,
                            struct hash128 *ret_chain, struct journal_problem *problem)
 {
@@ -168,6 +171,14 @@ int recovery_step(struct sm *sm, struct command_decoder *decoder, struct buffer 
     int err = recovery_decode(sm, decoder, record, &c, problem);
     if (err == 0) *ret_match = recovery_apply(sm, &c, row, scratch, ret_result);
     return err;
+}
+
+void recovery_expect(const struct sm *sm, const struct journal_cursor *c)
+{
+    uint16_t kind = 0;
+    struct text payload;
+    if (journal_cursor_ahead(c, EXPECT_FAR, &kind, &payload)) sm_expect(sm, kind, payload, false);
+    if (journal_cursor_ahead(c, EXPECT_NEAR, &kind, &payload)) sm_expect(sm, kind, payload, true);
 }
 
 void recovery_explain(enum replay_match match, uint64_t seq, struct journal_problem *ret_problem)

@@ -50,6 +50,10 @@ int recovery_step(struct sm *sm, struct command_decoder *decoder, struct buffer 
                   struct sm_result *ret_result, enum replay_match *ret_match,
                   struct journal_problem *problem);
 
+// Lets the state get ready for records that the cursor gives later: replaying over many resources
+// waits for memory otherwise. To be called before each.
+void recovery_expect(const struct sm *sm, const struct journal_cursor *c);
+
 // Says where replay and log part, and what that means.
 void recovery_explain(enum replay_match match, uint64_t seq, struct journal_problem *ret_problem);
 

@@ -455,3 +455,14 @@ int journal_cursor_next(struct journal_cursor *c, struct record *ret_record,
     *ret_row = row;
     return 0;
 }
+
+bool journal_cursor_ahead(const struct journal_cursor *c, size_t ahead, uint16_t *ret_kind,
+                          struct text *ret_payload)
+{
+    if (ahead >= c->count - c->given) return false;
+    const struct entry *e = &c->entries[c->given + ahead];
+    const uint8_t *bytes = c->bytes + e->at;
+    *ret_kind = record_kind(bytes + HASH128_BYTES + KEY_BYTES);
+    *ret_payload = text_of((const char *)bytes + RECORD_CHAINED_BYTES, e->payload_size);
+    return true;
+}

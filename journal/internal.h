@@ -257,6 +257,12 @@ int record_checksum(const uint8_t chained[RECORD_CHAINED_BYTES], struct text pay
 int record_size_check(const char *path, uint64_t seq, size_t value_size,
                       struct journal_problem *problem);
 
+// The kind in the fields of a record.
+static inline uint16_t record_kind(const uint8_t *fields)
+{
+    return bytes_get_u16(fields + 4);
+}
+
 // Reads the fields of a record; r->seq is given, payload and chain are the caller's.
 // BOSKOS_E_CORRUPT, BOSKOS_E_TOO_NEW.
 int record_fields_decode(const char *path, const uint8_t fields[RECORD_FIELDS_BYTES],

@@ -168,6 +168,12 @@ void journal_cursor_close(struct journal_cursor *c);
 int journal_cursor_next(struct journal_cursor *c, struct record *ret_record,
                         struct journal_row *ret_row, struct journal_problem *problem);
 
+// The record that journal_cursor_next gives after `ahead` others, where it is in memory already:
+// its kind and its payload, unchecked bytes that are borrowed until the next call. False when it is
+// not.
+bool journal_cursor_ahead(const struct journal_cursor *c, size_t ahead, uint16_t *ret_kind,
+                          struct text *ret_payload);
+
 // Of a journal opened only to be read: the last record whose time is not after `time_ns`. *ret_seq
 // is 0 when all that are kept are later. Looks at a few records only, and at their form only.
 int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *ret_seq,

@@ -65,7 +65,7 @@ int record_fields_decode(const char *path, const uint8_t fields[RECORD_FIELDS_BY
                                r->seq);
     }
     r->semantics = bytes_get_u16(fields + 2);
-    r->kind = bytes_get_u16(fields + 4);
+    r->kind = record_kind(fields);
     r->time_ns = bytes_get_u64(fields + 8);
     return 0;
 }

@@ -352,6 +352,11 @@ void source_cursor_close(struct source_cursor *c)
     free(c);
 }
 
+void source_cursor_expect(const struct source_cursor *c, const struct sm *sm)
+{
+    if (c->journal != NULL) recovery_expect(sm, c->journal);
+}
+
 int source_cursor_next(struct source_cursor *c, struct record *ret_record,
                        struct journal_row *ret_row, struct journal_problem *problem)
 {

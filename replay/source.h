@@ -75,6 +75,8 @@ struct source_cursor;
 int source_cursor_open(struct source *s, uint64_t from, const struct hash128 *before,
                        struct source_cursor **ret_cursor, struct journal_problem *problem);
 void source_cursor_close(struct source_cursor *c);
+// As recovery_expect.
+void source_cursor_expect(const struct source_cursor *c, const struct sm *sm);
 int source_cursor_next(struct source_cursor *c, struct record *ret_record,
                        struct journal_row *ret_row, struct journal_problem *problem);
 

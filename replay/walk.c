@@ -77,6 +77,7 @@ int walk_peek(struct walk *w, const struct walk_step **ret_step, struct journal_
     struct walk_step *step = &w->step;
     int err = 0;
     if (!w->is_peeked) {
+        source_cursor_expect(w->cursor, w->sm);
         err = source_cursor_next(w->cursor, &step->record, &step->row, problem);
         if (err == 0)
             err = recovery_decode(w->sm, w->decoder, &step->record, &step->command, problem);

@@ -362,6 +362,18 @@ void sm_apply(struct sm *sm, const struct command *c, struct sm_result *ret_resu
     *ret_result = result;
 }
 
+void sm_expect(const struct sm *sm, uint32_t kind, struct text payload, bool is_close)
+{
+    if (kind != COMMAND_RELEASE && kind != COMMAND_UPDATE) return;
+    struct canonical_reader r = canonical_reader_of(payload);
+    (void)canonical_read_array(&r);
+    uint32_t hash = sm_hash(sm, canonical_read_text(&r)); // the name is the first in both
+    if (is_close)
+        table_expect_item(&sm->resources, hash);
+    else
+        table_expect_slot(&sm->resources, hash);
+}
+
 // ---- a state's life ---------------------------------------------------------
 
 static struct text item_name(const void *item)

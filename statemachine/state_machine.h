@@ -87,6 +87,11 @@ struct sm_result {
 // this sm.
 void sm_apply(struct sm *sm, const struct command *c, struct sm_result *ret_result);
 
+// A hint that a command of that kind and payload comes soon: what it will touch is brought near,
+// first with `is_close` false, and some commands later with true. The bytes need not be good.
+// Nothing changes.
+void sm_expect(const struct sm *sm, uint32_t kind, struct text payload, bool is_close);
+
 // The row that the results table keeps of a result: canonical msgpack of status, reason, resource
 // name, effect and digest. Appended to `out`.
 void sm_result_encode(const struct sm_result *r, struct buffer *out);
