@@ -18,7 +18,7 @@ class Start(boskosd.DaemonTest):
         d = self.daemon().start()
         line = self.line_at_the_start(d)
         self.assertEqual(d.log().count("boskosd is ready"), 1, "one line at the start was expected")
-        for field in (r"version=\d", f"data_dir={d.data_dir}", "seq=0", "snapshot=0", "tail=0", r"recovery=\d"):
+        for field in (r"version=\d", f"data_dir={d.data_dir}", "seq=0", "snapshot=0", "tail=0", r'recovery="?\d'):
             self.assertRegex(line, field, "the line at the start was expected to say it")
         for _ in range(5):
             d.acquire()
