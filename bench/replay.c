@@ -1,12 +1,12 @@
-// replay_bench: how long one thread needs to replay a journal with all checks.
+// replay: how long one thread needs to replay a journal with all checks.
 //
 // It goes the way recovery goes: the newest good snapshot, then each record after it, with its
 // checksum, its result and its digest verified; and it does nothing else. That is what a start of
-// the daemon on the same folder is held against (bench/ratios.py). The folder is not changed. The
-// last line of its output is one JSON object; `commands_per_second` is without the time to open the
-// journal and to load the snapshot, which is `load_seconds`.
-//
-//   replay_bench DIR      DIR is what --data-dir was: the folder that holds `journal`
+// the daemon on the same folder is held against (bench/run.py). The folder is not changed.
+// `commands_per_second` is without the time to open the journal and to load the snapshot, which is
+// `load_seconds`.
+#include "bench/commands.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,18 +85,17 @@ out:
     return err;
 }
 
-int main(int argc, char **argv)
+int command_replay(int argc, char **argv)
 {
     if (argc != 2 || argv[1][0] == '-') {
-        fputs("usage: replay_bench DIR\n", stderr);
+        complain("usage: replay DIR");
         return 2;
     }
     struct replayed r;
     struct journal_problem problem = {0};
     int err = replay(argv[1], &r, &problem);
     if (err != 0) {
-        fprintf(stderr, "replay_bench: record %" PRIu64 ": %s (%s)\n", problem.seq, problem.text,
-                boskos_error_text(err));
+        complain("record %" PRIu64 ": %s (%s)", problem.seq, problem.text, boskos_error_text(err));
         return 1;
     }
     double seconds = (double)r.took_ns / (double)NS_PER_S;
