@@ -103,13 +103,13 @@ class Client(threading.Thread):
 
 
 def slots(daemon):
-    """The process ids in LMDB's table of readers that have a transaction open."""
+    """The process ids in LMDB's table of readers, but for the daemon's own, that have a transaction open."""
     with open(os.path.join(daemon.journal, "lock.mdb"), "rb") as f:
         table = f.read()
     found = []
     for at in range(128, len(table) - 63, 64):  # behind two parts of the head, each on lines of its own
         transaction, process = struct.unpack_from("=QI", table, at)
-        if process != 0 and transaction != (1 << 64) - 1:
+        if process not in (0, daemon.process.pid) and transaction != (1 << 64) - 1:
             found.append(process)
     return found
 
