@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "replay/place.h"
 #include "replay/replay.h"
 #include "replay/say.h"
 #include "replay/signals.h"
@@ -35,43 +36,6 @@ struct backup {
     uint64_t missing; // the first command without a row, 0: none
     bool is_gap;      // a later one has a row
 };
-
-// ---- where to -------------------------------------------------------------------
-
-// Is it `folder`, or below it?
-static bool is_in(const char *path, const char *folder)
-{
-    size_t size = strlen(folder);
-    return strncmp(path, folder, size) == 0 && (path[size] == '\0' || path[size] == '/');
-}
-
-// Nothing is made in the journal, nor beside it under a name that a daemon would take for one.
-static int check_place(struct replay *r)
-{
-    const char *to = r->options->to_path;
-    char parent[PATH_MAX], named[PATH_MAX], journal[PATH_MAX];
-    size_t size = strlen(to);
-    while (size > 1 && to[size - 1] == '/')
-        size--;
-    size_t name = size;
-    while (name > 0 && to[name - 1] != '/')
-        name--;
-    int written = snprintf(named, sizeof(named), "%.*s.", (int)name, to);
-    if (size == 0 || size >= sizeof(named) || written < 0)
-        return replay_fail(r, BOSKOS_E_IO, "--to: \"%s\" is no name of a folder", to);
-    if (realpath(named, parent) == NULL)
-        return replay_fail(r, BOSKOS_E_IO, "--to: %s cannot be made: %s", to, strerror(errno));
-    written = snprintf(named, sizeof(named), "%s/journal", r->options->data_dir);
-    if (written < 0 || (size_t)written >= sizeof(named) || realpath(named, journal) == NULL)
-        return replay_fail(r, BOSKOS_E_IO, "%s: %s", r->options->data_dir, strerror(errno));
-    bool is_journal = is_in(parent, journal);
-    *strrchr(journal, '/') = '\0';
-    bool is_beside = strcmp(parent, journal) == 0 && strncmp(to + name, "journal", 7) == 0;
-    if (!is_journal && !is_beside) return 0;
-    return replay_fail(
-        r, BOSKOS_E_IN_USE,
-        "--to: %s belongs to the journal that is to be copied; choose another folder", to);
-}
 
 // ---- what is copied ---------------------------------------------------------------
 
@@ -383,7 +347,7 @@ int replay_backup(struct replay *r)
 {
     struct signals signals;
     struct backup b = {.r = r};
-    int err = check_place(r);
+    int err = place_check(r);
     if (err != 0) return err;
     signals_hold(&signals);
     for (uint32_t i = 1; i <= BEGINNINGS_MAX; i++) {

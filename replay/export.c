@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "journal/slice.h"
+#include "replay/place.h"
 #include "replay/proof.h"
 #include "replay/replay.h"
 #include "replay/say.h"
@@ -396,7 +397,8 @@ int replay_export(struct replay *r)
     struct export e = {.r = r, .path = o->to_path, .flags = source_flags(r->source)};
     if (o->redact) e.flags |= SLICE_REDACTED;
     if (!o->redact && !o->with_userdata) e.flags |= SLICE_NO_USERDATA;
-    int err = replay_stretch(r, &e.from, &e.to);
+    int err = place_check(r);
+    if (err == 0) err = replay_stretch(r, &e.from, &e.to);
     if (err == 0) err = replay_walk(r, e.from - 1, &e.walk);
     if (err == 0 && !o->with_userdata) err = prepare(&e);
     if (err == 0) {

@@ -152,7 +152,8 @@ static int follow(struct log_command *l)
         }
         if (err != BOSKOS_E_NOT_FOUND) return err;
         output_flush(&r->out);
-        if (fflush(r->out.file) != 0) return replay_fail(r, BOSKOS_E_IO, "cannot write to stdout");
+        if (fflush(r->out.file) != 0 || ferror(r->out.file) != 0)
+            return replay_fail(r, BOSKOS_E_IO, "cannot write to stdout");
         (void)nanosleep(&(struct timespec){.tv_nsec = FOLLOW_PAUSE_NS}, NULL);
     }
 }
@@ -183,6 +184,7 @@ static int print_part_reversed(struct log_command *l, uint64_t from, uint64_t to
         buffer_text(&r->out.line, line);
         output_drain(&r->out);
     }
+    output_flush(&r->out); // the next part is gathered in the same place
     if (err == 0 && spool_has_failed(l->spool))
         err = replay_fail(r, BOSKOS_E_IO, "cannot read a temporary file");
     spool_close(l->spool);

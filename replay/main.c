@@ -148,5 +148,6 @@ int main(int argc, char **argv)
     case OPTIONS_WRONG: (void)fprintf(stderr, "boskos-replay: %s\n", why); return 2;
     }
     watch_faults(&options);
+    (void)signal(SIGXFSZ, SIG_IGN); // a limit on file sizes is a full disk
     return open_and_run(&replay);
 }

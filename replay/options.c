@@ -294,6 +294,8 @@ static bool check_command(struct reader *r)
         if (o->reverse && o->follow) return wrong(r, "log: --reverse and --follow: give one");
         if (o->follow && o->to.kind != POINT_NONE)
             return wrong(r, "log: --follow and --to: give one");
+        if (o->follow && o->file != NULL)
+            return wrong(r, "log: --follow: to a --file nothing is added");
         return check_kind(r);
     case REPLAY_DIFF:
         for (uint32_t i = 0; i < o->arguments_count; i++) {

@@ -25,6 +25,27 @@ struct source_cursor {
     struct slice_cursor *slice;
 };
 
+// A log that ends before one of its snapshots has lost its end. The snapshots are listed first: a
+// daemon writes one only of what is in the log already.
+static int end_check(struct source *s, struct journal_problem *problem)
+{
+    uint64_t *seqs = NULL;
+    size_t count = 0;
+    struct journal_snapshot about;
+    int err = source_snapshots(s, &seqs, &count, problem);
+    if (err == 0) err = journal_refresh(s->journal, problem);
+    uint64_t last = err == 0 && count > 0 ? seqs[count - 1] : 0;
+    free(seqs);
+    if (err != 0 || last < journal_end(s->journal)) return err;
+    if (journal_snapshot_about(s->journal, last, &about, problem) != 0) return 0; // it is damaged
+    problem->seq = journal_end(s->journal) - 1;
+    (void)snprintf(problem->text, sizeof(problem->text),
+                   "%s/journal/data.mdb: the log ends at %" PRIu64 ", before snapshot-%020" PRIu64
+                   ": acknowledged commands are lost",
+                   s->options.data_dir, problem->seq, last);
+    return BOSKOS_E_CORRUPT;
+}
+
 int source_open(const struct source_options *options, struct source **ret_source,
                 struct journal_problem *problem)
 {
@@ -36,6 +57,7 @@ int source_open(const struct source_options *options, struct source **ret_source
                                       .context = options->context};
     int err = options->file != NULL ? slice_open(options->file, &s->slice, problem)
                                     : journal_open_read(&journal, &s->journal, problem);
+    if (err == 0 && s->slice == NULL) err = end_check(s, problem);
     if (err != 0) {
         source_close(s);
         return err;

@@ -72,6 +72,19 @@ void walk_trace(struct walk *w)
     sm_trace(w->sm);
 }
 
+// What recovery says names the log of a folder. Here it is the one that is read.
+static int name_file(const struct walk *w, int err, struct journal_problem *problem)
+{
+    static const char log[] = "data.mdb: ";
+    struct journal_problem found = *problem;
+    const char *text = found.text;
+    if (strncmp(text, log, strlen(log)) == 0) text += strlen(log);
+    bool is_folder = source_journal(w->source) != NULL;
+    (void)snprintf(problem->text, sizeof(problem->text), "%.200s%s: %.280s", source_name(w->source),
+                   is_folder ? "/journal/data.mdb" : "", text);
+    return err;
+}
+
 int walk_peek(struct walk *w, const struct walk_step **ret_step, struct journal_problem *problem)
 {
     struct walk_step *step = &w->step;
@@ -79,9 +92,10 @@ int walk_peek(struct walk *w, const struct walk_step **ret_step, struct journal_
     if (!w->is_peeked) {
         source_cursor_expect(w->cursor, w->sm);
         err = source_cursor_next(w->cursor, &step->record, &step->row, problem);
-        if (err == 0)
-            err = recovery_decode(w->sm, w->decoder, &step->record, &step->command, problem);
-        w->is_peeked = err == 0;
+        if (err != 0) return err;
+        err = recovery_decode(w->sm, w->decoder, &step->record, &step->command, problem);
+        if (err != 0) return name_file(w, err, problem);
+        w->is_peeked = true;
     }
     if (err == 0) *ret_step = step;
     return err;
@@ -100,7 +114,7 @@ int walk_next(struct walk *w, const struct walk_step **ret_step, struct journal_
     *ret_step = step;
     if (step->match != REPLAY_RESULT && step->match != REPLAY_DIGEST) return 0;
     recovery_explain(step->match, step->record.seq, problem);
-    return BOSKOS_E_CORRUPT;
+    return name_file(w, BOSKOS_E_CORRUPT, problem);
 }
 
 int walk_to(struct walk *w, uint64_t seq, const struct walk_report *report,
