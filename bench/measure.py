@@ -230,11 +230,12 @@ class HalfPeak(Group):
         b = self.bench
         self.server = servers.Boskosd(b, {"t": b.count(10000, 1000)})
         self.folder = b.make_folder("disk")
-        self.peak = max(b.load(self.server, clients=256)["rate"] for _ in range(2))
 
     def round(self, number):
         b = self.bench
-        self.add("open", b.load(self.server, clients=256, rate=self.peak / 2, seconds=2 * b.seconds))
+        # The peak is what the disk allows in this round: half of another day's may be more than all of it.
+        peak = b.load(self.server, clients=256)["rate"]
+        self.add("open", b.load(self.server, clients=256, rate=peak / 2, seconds=2 * b.seconds))
         disk = b.run("disk", "--data-dir", self.folder, "--seconds", 2 * b.seconds)
         over = b.run("disk", "--data-dir", self.folder, "--seconds", b.seconds, "--overwrite")
         self.add("disk", disk)
@@ -244,7 +245,7 @@ class HalfPeak(Group):
         p99 = [f["latency_us"]["p99"] for f in self.found["open"]]
         disk = [f["latency_us"]["p99"] for f in self.found["disk"]]
         yield Row("p99 at half the peak rate", ratios(p99, disk), goal=3, at_least=False,
-                  detail=f"{statistics.median(p99) / 1000:.2f} ms at {self.peak / 2:,.0f}/s; the disk's fdatasync "
+                  detail=f"{statistics.median(p99) / 1000:.2f} ms at {self.middle('open', 'offered'):,.0f}/s; the disk's fdatasync "
                          f"p99 {statistics.median(disk) / 1000:.2f} ms")
         yield Row("disk: flushes, appended", self.all("disk"), "/s")
         yield Row("disk: flushes, overwritten", self.all("overwrite"), "/s")

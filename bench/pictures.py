@@ -151,7 +151,7 @@ def latencies(group):
 
 def open_loop(group):
     lines = {"open loop": curve(group.found["open"]), "disk": curve(group.found["disk"])}
-    return chart(f"Latency at half the peak rate ({group.peak / 2:,.0f}/s, open loop)", "percentile", "milliseconds",
+    return chart(f"Latency at half the peak rate ({group.middle('open', 'offered'):,.0f}/s, open loop)", "percentile", "milliseconds",
                  lines, PERCENTILE_TICKS, y_log=True)
 
 
