@@ -33,8 +33,6 @@ struct backup {
     size_t bases_count, bases_next;
     uint64_t snapshots, newest; // how many were copied, and the last of them
     uint64_t bytes;
-    uint64_t missing; // the first command without a row, 0: none
-    bool is_gap;      // a later one has a row
 };
 
 // ---- what is copied ---------------------------------------------------------------
@@ -123,9 +121,6 @@ static int take_step(struct backup *b)
     const struct walk_step *step = NULL;
     int err = walk_next(b->walk, &step, &b->r->problem);
     if (err != 0) return err;
-    bool has_row = step->match != REPLAY_NO_ROW;
-    if (!has_row && b->missing == 0) b->missing = step->record.seq;
-    if (has_row && b->missing != 0) b->is_gap = true;
     struct journal_row row = {step->record.seq, walk_row_made(b->walk)};
     b->chain = step->record.chain;
     err = journal_copy_add(b->copy, &step->record, &row, &b->r->problem);
@@ -146,25 +141,6 @@ static int copy_records(struct backup *b)
     }
     progress_end(&r->progress);
     return err;
-}
-
-// Results may be missing at the end only. Beside a daemon one may have come after its record was
-// read, so it is looked for once more.
-static int check_missing(struct backup *b)
-{
-    struct replay *r = b->r;
-    struct source_cursor *c = NULL;
-    struct record record;
-    struct journal_row row;
-    if (!b->is_gap) return 0;
-    int err = source_cursor_open(r->source, b->missing, NULL, &c, &r->problem);
-    if (err == 0) err = source_cursor_next(c, &record, &row, &r->problem);
-    source_cursor_close(c);
-    if (err != 0 || row.seq != 0) return err;
-    return replay_fail(r, BOSKOS_E_CORRUPT,
-                       "%s/journal/data.mdb: the result of command %" PRIu64
-                       " is missing, and a later one is there",
-                       source_name(r->source), b->missing);
 }
 
 // ---- its beginning ------------------------------------------------------------------
@@ -326,7 +302,7 @@ static int make(struct backup *b)
     if (err == 0) err = replay_walk(r, b->base, &b->walk);
     if (err == 0) err = begin_copy(b);
     if (err == 0) err = copy_records(b);
-    if (err == 0) err = check_missing(b);
+    if (err == 0) err = walk_check_rows(b->walk, &b->r->problem);
     walk_close(b->walk); // the state is not needed twice
     b->walk = NULL;
     if (err == 0) err = journal_copy_end(b->copy, &r->problem);

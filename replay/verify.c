@@ -21,8 +21,6 @@ struct verification {
     uint64_t snapshots;
     uint64_t *bases; // oldest first
     size_t bases_count, bases_next;
-    uint64_t missing; // the first command without a row, 0: none
-    bool is_gap;      // a later one has a row
 };
 
 // ---- what differs -------------------------------------------------------------
@@ -181,32 +179,11 @@ static int take_steps(struct verification *v)
             err = differs(v, step);
         if (err != 0) break;
         v->rows += step->match != REPLAY_NO_ROW;
-        if (step->match == REPLAY_NO_ROW && v->missing == 0) v->missing = seq;
-        if (step->match != REPLAY_NO_ROW && v->missing != 0) v->is_gap = true;
         if (seq % PROGRESS_EVERY == 0) progress_said(&r->progress, seq - begun, v->to - begun);
         err = compare_snapshots(v);
     }
     progress_end(&r->progress);
     return err;
-}
-
-// Results may be missing at the end only. Beside a daemon one may have come after its record was
-// read, so it is looked for once more.
-static int check_missing(struct verification *v)
-{
-    struct replay *r = v->r;
-    struct source_cursor *c = NULL;
-    struct record record;
-    struct journal_row row;
-    if (!v->is_gap) return 0;
-    int err = source_cursor_open(r->source, v->missing, NULL, &c, &r->problem);
-    if (err == 0) err = source_cursor_next(c, &record, &row, &r->problem);
-    source_cursor_close(c);
-    if (err != 0 || row.seq != 0) return err;
-    return replay_fail(r, BOSKOS_E_CORRUPT,
-                       "%s: the result of command %" PRIu64
-                       " is missing in data.mdb, and a later one is there",
-                       source_name(r->source), v->missing);
 }
 
 // What is kept up to date command by command, made anew from the whole state.
@@ -244,7 +221,7 @@ int replay_verify(struct replay *r)
     if (err == 0) err = source_bases(r->source, &v.bases, &v.bases_count, &r->problem);
     if (err == 0) err = replay_walk(r, v.from - 1, &v.walk);
     if (err == 0) err = take_steps(&v);
-    if (err == 0) err = check_missing(&v);
+    if (err == 0) err = walk_check_rows(v.walk, &r->problem);
     if (err == 0) err = check_digest(&v);
     if (err == 0) print_verified(&v);
     walk_leave(v.walk);

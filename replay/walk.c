@@ -17,6 +17,8 @@ struct walk {
     struct source_cursor *cursor;
     struct command_decoder *decoder;
     struct buffer made; // the bytes of a row
+    uint64_t missing;   // the first command on the way without a row, 0: none
+    bool is_gap;        // a later one has a row
     bool is_peeked;
     struct walk_step step;
 };
@@ -111,9 +113,30 @@ int walk_next(struct walk *w, const struct walk_step **ret_step, struct journal_
     buffer_clear(&w->made); // of the command before
     step->match = recovery_apply(w->sm, &step->command, &step->row, &w->made, &step->result);
     w->chain = step->record.chain;
+    if (step->match != REPLAY_NO_ROW)
+        w->is_gap = w->is_gap || w->missing != 0;
+    else if (w->missing == 0)
+        w->missing = step->record.seq;
     *ret_step = step;
     if (step->match != REPLAY_RESULT && step->match != REPLAY_DIGEST) return 0;
     recovery_explain(step->match, step->record.seq, problem);
+    return name_file(w, BOSKOS_E_CORRUPT, problem);
+}
+
+int walk_check_rows(struct walk *w, struct journal_problem *problem)
+{
+    struct source_cursor *c = NULL;
+    struct record record;
+    struct journal_row row;
+    if (!w->is_gap) return 0;
+    int err = source_cursor_open(w->source, w->missing, NULL, &c, problem);
+    if (err == 0) err = source_cursor_next(c, &record, &row, problem);
+    source_cursor_close(c);
+    if (err != 0 || row.seq != 0) return err;
+    problem->seq = w->missing;
+    (void)snprintf(problem->text, sizeof(problem->text),
+                   "the result of command %" PRIu64 " is missing, and a later one is there",
+                   w->missing);
     return name_file(w, BOSKOS_E_CORRUPT, problem);
 }
 
