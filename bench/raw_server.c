@@ -283,13 +283,21 @@ static void raw_release(struct raw *s)
     buffer_release(&s->out);
     if (s->listen_fd >= 0) (void)close(s->listen_fd);
     if (s->epoll_fd >= 0) (void)close(s->epoll_fd);
+    if (s->journal != NULL) journal_drain_stop(s->journal);
     journal_close(s->journal);
+}
+
+static void drain_failed(void *context, int err, const struct journal_problem *problem)
+{
+    (void)context;
+    complain("%s (%s)", problem->text, boskos_error_text(err));
+    _exit(1);
 }
 
 static int run(const char *dir, double port, double resources)
 {
     struct journal_problem problem = {0};
-    struct journal_options options = {.dir = dir};
+    struct journal_options options = {.dir = dir, .ahead = true};
     struct raw s;
     uint16_t number = (uint16_t)port;
     const volatile int *stop = watch_signals();
@@ -301,7 +309,8 @@ static int run(const char *dir, double port, double resources)
         raw_release(&s);
         return 1;
     }
-    err = start_listening(&s, &number);
+    err = journal_drain_start(s.journal, drain_failed, NULL);
+    if (err == 0) err = start_listening(&s, &number);
     if (err != 0) {
         complain("cannot listen on port %u: %s", number, strerrordesc_np(errno));
         raw_release(&s);

@@ -149,7 +149,6 @@ static int recover(struct engine *e, struct engine_recovery *ret, struct journal
     found.took_ns = clock_mono_ns(&e->options.clock) - e->opened_mono_ns;
     atomic_store(&e->counters.recovery_ns, found.took_ns);
     atomic_store(&e->counters.recovery_commands, found.tail);
-    atomic_store(&e->rows_end, found.seq + 1 - e->batch.rows_count);
     *ret = found;
     return 0;
 }
@@ -185,6 +184,7 @@ static int open_journal(struct engine *e, struct engine_recovery *ret,
                                       .map_bytes = e->options.map_bytes,
                                       .step_bytes = e->options.step_bytes,
                                       .lock_wait_ms = JOURNAL_LOCK_WAIT_MS_DEFAULT,
+                                      .ahead = true,
                                       .damaged = journal_damaged,
                                       .noticed = journal_noticed,
                                       .context = e};
@@ -299,7 +299,9 @@ int engine_start(struct engine *e)
     atomic_store(&e->counters.turn_ns, clock_mono_ns(&e->options.clock));
     if (pthread_create(&e->sequencer, NULL, sequencer_main, e) != 0) return BOSKOS_E_NOMEM;
     e->is_sequencing = true;
-    int err = shadow_start(e);
+    int err = 0;
+    if (e->journal != NULL) err = journal_drain_start(e->journal, sequencer_failed, e);
+    if (err == 0) err = shadow_start(e);
     return err != 0 ? err : watcher_start(e);
 }
 
@@ -344,6 +346,7 @@ void engine_stop(struct engine *e)
     pthread_join(e->sequencer, NULL);
     e->is_sequencing = false;
     shadow_stop(e);
+    if (e->journal != NULL) journal_drain_stop(e->journal);
 }
 
 void engine_close(struct engine *e)

@@ -121,6 +121,7 @@ struct engine_figures {
     uint64_t space_low;       // 1 while acquires are refused to keep room for the rest
     uint64_t log_bytes;       // used pages of the log
     uint64_t log_bytes_file;  // the size of data.mdb, which is extended ahead of use
+    uint64_t ahead_bytes;     // durable in the write-ahead file, not in the log's file yet
     uint64_t log_bytes_free; // of its pages that were used and are free again; a minute old at most
     uint64_t log_first;      // the first record that is kept
     uint64_t snapshots_kept; // files, and their bytes

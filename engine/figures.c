@@ -37,6 +37,7 @@ void engine_figures(struct engine *e, struct engine_figures *ret_figures)
         .space_low = atomic_load(&c->space_low),
         .log_bytes = journal.log_bytes_used,
         .log_bytes_file = journal.log_bytes_file,
+        .ahead_bytes = journal.ahead_bytes,
         .log_bytes_free = atomic_load(&c->log_bytes_free),
         .log_first = journal.first,
         .snapshots_kept = atomic_load(&c->snapshots_kept),

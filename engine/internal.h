@@ -125,7 +125,6 @@ struct engine {
     struct watcher watcher;
     pthread_t sequencer;
     bool is_sequencing;
-    atomic_uint_fast64_t rows_end; // records below this have a durable row
     uint64_t swept_ns, reap_checked_ns, cleaned_ns, reap_due_ns;
     struct config *config;    // waits to become a command that is durable; owned, NULL: none
     uint64_t config_tried_ns; // when it was refused for space, 0: not yet
@@ -153,6 +152,8 @@ bool sequencer_add_config(struct engine *e, const struct config *config);
 // Makes the batch durable, applies it, hands out results. Returns 0, or BOSKOS_E_NOSPACE when it
 // was refused.
 int sequencer_commit(struct engine *e);
+// Ends the process, for the journal cannot go on.
+void sequencer_failed(void *engine, int err, const struct journal_problem *problem);
 // Writes the rows that still wait.
 void sequencer_flush_rows(struct engine *e);
 void batch_init(struct batch *b, uint64_t next_seq);

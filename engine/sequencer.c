@@ -113,8 +113,9 @@ static void batch_clear_rows(struct batch *b)
 
 // ---- commit and apply -------------------------------------------------------
 
-static void commit_failed(struct engine *e, int err, const struct journal_problem *problem)
+void sequencer_failed(void *engine, int err, const struct journal_problem *problem)
 {
+    struct engine *e = engine;
     char why[WHY_BYTES], what[WHY_BYTES];
     snprintf(what, sizeof(what), "the journal cannot go on: %s (%s)", problem->text,
              boskos_error_text(err));
@@ -142,10 +143,9 @@ static int append(struct engine *e)
     int err = journal_append(e->journal, b->records, count, b->rows, b->rows_count, &problem);
     atomic_store(&e->counters.commit_since_ns, 0);
     if (err == BOSKOS_E_NOSPACE) return err;
-    if (err != 0) commit_failed(e, err, &problem);
+    if (err != 0) sequencer_failed(e, err, &problem);
     histogram_add(&e->counters.commit_us,
                   (clock_mono_ns(&e->options.clock) - started_ns) / NS_PER_US);
-    if (b->rows_count > 0) atomic_store(&e->rows_end, b->rows[b->rows_count - 1].seq + 1);
     batch_clear_rows(b);
     return 0;
 }
@@ -260,7 +260,7 @@ static void look_for_room(struct engine *e)
     atomic_store(&e->counters.commit_since_ns, now_ns); // it may hang as a commit may
     int err = journal_make_room(e->journal, &problem);
     atomic_store(&e->counters.commit_since_ns, 0);
-    if (err != 0 && err != BOSKOS_E_NOSPACE) commit_failed(e, err, &problem);
+    if (err != 0 && err != BOSKOS_E_NOSPACE) sequencer_failed(e, err, &problem);
     bool is_low = err != 0 || !has_reserve;
     // Only where there was no more, or what there is are free pages, is the next look put off.
     e->room_checked_ns = is_low || !journal_has_room(e->journal) ? now_ns : 0;

@@ -40,7 +40,7 @@ static uint64_t follow(struct engine *e)
     struct shadow *s = &e->shadow;
     struct journal_problem problem = {0};
     struct journal_cursor *cursor;
-    uint64_t end = atomic_load(&e->rows_end);
+    uint64_t end = journal_rows_end(e->journal);
     uint64_t from = sm_seq(s->sm) + 1;
     if (from >= end || s->is_broken) return 0;
     int err = journal_cursor_open(e->journal, from, &s->chain, &cursor, &problem);
@@ -194,6 +194,9 @@ void shadow_open(struct engine *e)
 void shadow_step(struct engine *e, bool is_last)
 {
     if (e->shadow.sm == NULL) return;
+    struct journal_problem problem = {0};
+    int err = journal_drain(e->journal, &problem); // so that there is something to follow
+    if (err != 0 && err != BOSKOS_E_NOSPACE) sequencer_failed(e, err, &problem);
     follow(e);
     if (is_snapshot_due(e, is_last) && write_snapshot(e)) keep_retained(e);
     keep_room(e);

@@ -195,6 +195,7 @@ static void page_engine(struct http_server *s, struct buffer *out)
         {"boskosd_log_bytes", "Used pages of the log.", "gauge", f.log_bytes},
         {"boskosd_log_file_bytes", "Size of data.mdb.", "gauge", f.log_bytes_file},
         {"boskosd_log_free_bytes", "Pages of it that are free again.", "gauge", f.log_bytes_free},
+        {"boskosd_log_ahead_bytes", "What the log has in AHEAD only.", "gauge", f.ahead_bytes},
         {"boskosd_log_first_seq", "Sequence number of the first record that is kept.", "gauge",
          f.log_first},
         {"boskosd_snapshots_kept", "Snapshots that are kept.", "gauge", f.snapshots_kept},

@@ -12,6 +12,7 @@
 // one record with its row, however large.
 #define STRETCH_RECORDS_MAX 512
 #define STRETCH_BYTES_MAX (1024u * 1024)
+#define LOOKS_MAX 100 // then it was no matter of a moment
 
 // Where a record and its row lie in the cursor's buffer, each behind the bytes its checksum wants
 // before it, so that it is hashed where it lies:
@@ -92,10 +93,18 @@ static int still_check(struct journal_cursor *c, struct journal_problem *problem
                            c->j->path);
 }
 
+// AHEAD is looked at only by who has come to the end of data.mdb.
+static int ends_look(struct journal_cursor *c, uint64_t next, struct journal_problem *problem)
+{
+    int err = journal_ends_look(c->j, c->log, problem);
+    if (err != 0 || next < atomic_load(&c->j->drained)) return err;
+    return journal_tail_look(c->j, c->txn, problem);
+}
+
 static int reader_resume(struct journal_cursor *c, struct journal_problem *problem)
 {
     int err = txn_open(c, problem);
-    if (err == 0) err = journal_ends_look(c->j, c->log, problem);
+    if (err == 0) err = ends_look(c, c->next, problem);
     if (err == 0) err = still_check(c, problem);
     if (err != 0) txn_close(c);
     return err;
@@ -156,8 +165,9 @@ int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *
     c->next = from;
     c->stretch_max = STRETCH_RECORDS_MAX;
     c->rows_before = UINT64_MAX;
-    err = txn_open(c, problem);
-    if (err == 0 && j->is_reader) err = journal_ends_look(j, c->log, problem);
+    if (!j->is_reader && from > atomic_load(&j->drained)) err = journal_drain(j, problem);
+    if (err == 0) err = txn_open(c, problem);
+    if (err == 0 && j->is_reader) err = ends_look(c, from, problem);
     if (err == 0 && (from < journal_first(j) || from > journal_end(j)))
         err = outside(j, from, problem);
     c->opened = j->opened;
@@ -190,6 +200,7 @@ int journal_damaged_cursor(struct journal *j, uint64_t from, const struct hash12
     struct journal_cursor *c = NULL;
     atomic_store(&j->first, from); // what is before it is not looked at
     atomic_store(&j->end, UINT64_MAX);
+    atomic_store(&j->drained, UINT64_MAX); // where that is will be seen
     int err = journal_cursor_open(j, from, before, &c, problem);
     if (err != 0) return err;
     ASSERT(c != NULL);
@@ -285,22 +296,26 @@ static void touched_drop(struct journal_cursor *c)
     c->low = c->high = NULL;
 }
 
-// Copies a record and its row (NULL: none) behind what is loaded. *ret_fits is false when the
-// stretch is full before it.
+// Makes room for so many bytes behind what is loaded. *ret_fits is false when the stretch is full
+// before them.
+static int room_make(struct journal_cursor *c, size_t size, bool *ret_fits,
+                     struct journal_problem *problem)
+{
+    *ret_fits = true;
+    if (c->used + size <= c->capacity) return 0;
+    *ret_fits = c->count == 0;
+    return *ret_fits ? capacity_set(c, size, problem) : 0;
+}
+
+// Copies a record and its row (NULL: none) behind what is loaded.
 static int entry_add(struct journal_cursor *c, const MDB_val *value, const MDB_val *key,
                      const MDB_val *row, bool *ret_fits, struct journal_problem *problem)
 {
     size_t payload_size = value->mv_size - RECORD_HEAD_BYTES;
     size_t size = aligned(RECORD_CHAINED_BYTES + payload_size);
     size_t row_size = row != NULL ? aligned(KEY_BYTES + row->mv_size) : 0;
-    if (c->used + size + row_size > c->capacity) {
-        if (c->count > 0) {
-            *ret_fits = false;
-            return 0;
-        }
-        int err = capacity_set(c, size + row_size, problem);
-        if (err != 0) return err;
-    }
+    int err = room_make(c, size + row_size, ret_fits, problem);
+    if (err != 0 || !*ret_fits) return err;
 
     struct entry *e = &c->entries[c->count++];
     const uint8_t *from = value->mv_data;
@@ -323,8 +338,36 @@ static int entry_add(struct journal_cursor *c, const MDB_val *value, const MDB_v
         memcpy(c->bytes + c->used + KEY_BYTES, row->mv_data, row->mv_size);
         c->used += row_size;
     }
-    *ret_fits = true;
     return 0;
+}
+
+// The same from what AHEAD has, which knows no results.
+static int tail_copy(struct journal_cursor *c, uint64_t end, struct journal_problem *problem)
+{
+    struct ahead_record r;
+    int err = 0;
+    while (c->count < c->stretch_max && c->next + c->count < end &&
+           ahead_tail_find(c->j, c->next + c->count, &r)) {
+        bool fits;
+        size_t size = RECORD_CHAINED_BYTES + (size_t)r.payload.size;
+        err = room_make(c, aligned(size), &fits, problem);
+        if (err != 0 || !fits) break;
+        c->entries[c->count++] =
+            (struct entry){.at = c->used, .payload_size = r.payload.size, .chain = r.chain};
+        memcpy(c->bytes + c->used, r.chained, size);
+        c->used += aligned(size);
+    }
+    return c->count > 0 ? 0 : err;
+}
+
+// Of a damaged journal the end of data.mdb is found by coming to it; AHEAD may go on there.
+static bool damaged_tail_copy(struct journal_cursor *c)
+{
+    if (atomic_load(&c->j->drained) == UINT64_MAX) atomic_store(&c->j->drained, c->next);
+    if (c->next < atomic_load(&c->j->drained)) return false;
+    if (c->next == atomic_load(&c->j->drained) && ahead_tail_read(c->j, c->txn, false, NULL) != 0)
+        return false;
+    return tail_copy(c, UINT64_MAX, NULL) == 0 && c->count > 0;
 }
 
 // Walks the log and the results side by side. An error behind a good record is left for the next
@@ -345,6 +388,7 @@ static int stretch_copy(struct journal_cursor *c, uint64_t end, struct journal_p
     while (c->count < c->stretch_max && c->next + c->count < end) {
         uint64_t seq = c->next + c->count;
         struct journal_problem *p = c->count == 0 ? problem : NULL;
+        if (rc == MDB_NOTFOUND && end == UINT64_MAX && c->count == 0 && damaged_tail_copy(c)) break;
         if (rc == MDB_NOTFOUND) {
             err = journal_problem(p, BOSKOS_E_CORRUPT, seq,
                                   "%s/data.mdb: record %" PRIu64 " is missing", c->j->path, seq);
@@ -368,6 +412,25 @@ static int stretch_copy(struct journal_cursor *c, uint64_t end, struct journal_p
     return c->count > 0 ? 0 : err;
 }
 
+// One look, which finds nothing (c->count 0) when what it was to find in AHEAD was moved meanwhile.
+static int stretch_look(struct journal_cursor *c, struct journal_problem *problem)
+{
+    int err = txn_resume(c, problem);
+    if (err != 0) return err;
+    uint64_t end = journal_end(c->j), drained = atomic_load(&c->j->drained);
+    if (c->next >= end)
+        err = BOSKOS_E_NOT_FOUND;
+    else if (c->j->is_reader && c->next < journal_first(c->j))
+        err = trimmed(c, problem);
+    else if (c->j->is_reader && c->next >= drained)
+        err = tail_copy(c, end, problem);
+    else
+        err = stretch_copy(c, end < drained || end == UINT64_MAX ? end : drained, problem);
+    touched_drop(c); // while the map is there
+    txn_pause(c);
+    return err;
+}
+
 static int stretch_load(struct journal_cursor *c, struct journal_problem *problem)
 {
     c->count = 0;
@@ -377,20 +440,17 @@ static int stretch_load(struct journal_cursor *c, struct journal_problem *proble
         int err = capacity_set(c, STRETCH_BYTES_MAX, problem);
         if (err != 0) return err;
     }
-    // The appending process knows the end without looking.
-    if (!c->j->is_reader && c->next >= journal_end(c->j)) return BOSKOS_E_NOT_FOUND;
-
-    int err = txn_resume(c, problem);
-    if (err != 0) return err;
-    uint64_t end = journal_end(c->j);
-    if (c->next >= end)
-        err = BOSKOS_E_NOT_FOUND;
-    else if (c->j->is_reader && c->next < journal_first(c->j))
-        err = trimmed(c, problem);
-    else
-        err = stretch_copy(c, end, problem);
-    touched_drop(c); // while the map is there
-    txn_pause(c);
+    int err = 0;
+    if (!c->j->is_reader) { // the appending process knows the end without looking
+        if (c->next >= journal_end(c->j)) return BOSKOS_E_NOT_FOUND;
+        if (c->next >= atomic_load(&c->j->drained)) err = journal_drain(c->j, problem);
+    }
+    for (int i = 0; err == 0 && c->count == 0; i++) {
+        err = stretch_look(c, problem);
+        if (err == 0 && c->count == 0 && i == LOOKS_MAX)
+            err = journal_problem(problem, BOSKOS_E_IO, c->next,
+                                  "%s: it changes faster than it can be read", c->j->path);
+    }
     return err;
 }
 

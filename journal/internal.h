@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/bytes.h"
+#include "journal/ahead.h"
 #include "journal/journal.h"
 
 // Which file has a name, and whether somebody has written to it.
@@ -19,6 +20,17 @@ struct file_state {
     ino_t number;
     off_t size;
     struct timespec changed;
+};
+
+// The thread of journal_drain_start.
+struct drainer {
+    pthread_t thread;
+    bool is_running;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool is_stopping;
+    journal_drain_failed *failed;
+    void *context;
 };
 
 struct journal {
@@ -31,15 +43,21 @@ struct journal {
     void *context;
     MDB_env *env;
     MDB_dbi log, results, meta;
-    _Atomic uint64_t first, end; // written by the appending thread, read by any
-    struct hash128 last_chain;   // from here on of the appending thread
+    _Atomic uint64_t first, end;  // of the log; read by any thread
+    _Atomic uint64_t drained;     // records below this are in data.mdb
+    _Atomic uint64_t rows_end;    // and have a row there
+    _Atomic uint64_t trim_before; // records below this are being removed
+    pthread_mutex_t writing;      // whoever writes data.mdb has it
+    struct ahead *ahead;          // NULL: appends go straight into data.mdb
+    struct drainer drainer;
+    struct ahead_tail tail;    // what a read found in AHEAD
+    struct hash128 last_chain; // from here on of the appending thread
     uint64_t last_time_ns;
-    uint64_t allocated;   // up to here data.mdb has the disk's promise
-    uint64_t trim_before; // records below this are being removed
-    bool is_reader;       // it was opened only to be read: this and what follows is reader.c's
-    bool is_beside;       // somebody has it
-    uint64_t map_ahead;   // how much more is mapped than data.mdb has
-    uint64_t opened;      // how often env was
+    uint64_t allocated; // up to here data.mdb has the disk's promise
+    bool is_reader;     // it was opened only to be read: this and what follows is reader.c's
+    bool is_beside;     // somebody has it
+    uint64_t map_ahead; // how much more is mapped than data.mdb has
+    uint64_t opened;    // how often env was
     struct file_state data_seen, table_seen; // data.mdb and lock.mdb when it was
     int witness_fd;
     bool witness_is_full; // it could not be written for want of space, and that was said
@@ -151,6 +169,10 @@ int journal_view_begin(MDB_env *env, MDB_txn **ret_txn);
 int journal_read_begin(struct journal *j, MDB_txn **ret_txn, struct journal_problem *problem);
 void journal_read_end(struct journal *j, MDB_txn *txn);
 
+// Of a journal opened only to be read: looks in AHEAD for what the transaction does not have, and
+// lets the log end behind it. Beside a daemon only what it has acknowledged counts.
+int journal_tail_look(struct journal *j, MDB_txn *txn, struct journal_problem *problem);
+
 // ---- log.c --------------------------------------------------------------------
 
 // A journal of which nothing is open yet. Returned, caller frees with journal_close; NULL without
@@ -165,7 +187,8 @@ int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct has
 int journal_ends_find(struct journal *j, struct journal_problem *problem);
 int journal_ends_read(struct journal *j, MDB_txn *txn, struct journal_problem *problem);
 
-// Where the log begins and ends, without looking at its records: equal when there are none.
+// Where the log in data.mdb begins and ends, without looking at its records: equal when there are
+// none.
 int journal_ends_look(struct journal *j, MDB_cursor *log, struct journal_problem *problem);
 
 // ---- repair.c: another journal beside -----------------------------------------
@@ -261,6 +284,11 @@ int record_size_check(const char *path, uint64_t seq, size_t value_size,
 static inline uint16_t record_kind(const uint8_t *fields)
 {
     return bytes_get_u16(fields + 4);
+}
+
+static inline uint64_t record_time_ns(const uint8_t *fields)
+{
+    return bytes_get_u64(fields + 8);
 }
 
 // Reads the fields of a record; r->seq is given, payload and chain are the caller's.

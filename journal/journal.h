@@ -8,7 +8,7 @@
 // snapshot at a time. Nothing here logs: a function that finds damage says what and where in a
 // struct journal_problem. LMDB memory never leaves this folder.
 //
-// On disk (docs/FORMAT.md has the bytes): DIR/journal/data.mdb, lock.mdb, LOCK, WITNESS,
+// On disk (docs/FORMAT.md has the bytes): DIR/journal/data.mdb, lock.mdb, AHEAD, LOCK, WITNESS,
 // snapshot-SEQ.
 #ifndef JOURNAL_JOURNAL_H
 #define JOURNAL_JOURNAL_H
@@ -57,6 +57,7 @@ struct journal_options {
     uint64_t step_bytes;   // data.mdb is extended by; 0: JOURNAL_STEP_BYTES_DEFAULT
     uint32_t lock_wait_ms; // how long to wait for a reader that holds the lock shared
     bool must_exist;       // no journal is made: BOSKOS_E_NOT_FOUND when there is none
+    bool ahead;            // batches go to the write-ahead file first, see journal_drain
 
     // LMDB ends the process over pages whose form it does not expect. Before that it calls this
     // with one line that names the file; it must not return. NULL: LMDB's own abort().
@@ -123,6 +124,23 @@ uint64_t journal_last_time_ns(const struct journal *j);
 int journal_append(struct journal *j, struct record *records, size_t count,
                    const struct journal_row *rows, size_t rows_count,
                    struct journal_problem *problem);
+
+// Moves what was appended to the write-ahead file to where cursors and other tools look for it,
+// data.mdb, in one transaction. An append that finds no room and a cursor that comes to its end
+// call it, too. BOSKOS_E_NOSPACE leaves it where it is, as durable as ever, to be moved later; any
+// other error is one after which the process must end. Any thread; without options.ahead there is
+// nothing to do.
+int journal_drain(struct journal *j, struct journal_problem *problem);
+
+// Has a thread do that twenty times a second, so that appends do not wait for it. `failed` is
+// called once, by that thread, with an error after which the process must end. BOSKOS_E_NOMEM. To
+// be stopped, if it was started, before journal_close.
+typedef void journal_drain_failed(void *context, int err, const struct journal_problem *problem);
+int journal_drain_start(struct journal *j, journal_drain_failed *failed, void *context);
+void journal_drain_stop(struct journal *j);
+
+// The record after the last one that has a row which any cursor sees.
+uint64_t journal_rows_end(const struct journal *j);
 
 // ---- space ------------------------------------------------------------------
 //
@@ -354,6 +372,7 @@ struct journal_figures {
     uint64_t first, end;     // sequence numbers
     uint64_t log_bytes_used; // pages of data.mdb in use
     uint64_t log_bytes_file; // the size of data.mdb
+    uint64_t ahead_bytes;    // of the write-ahead file, that are not in data.mdb yet
     uint64_t map_bytes;
     const char *network; // the network file system the journal is on; NULL: none that is known
 };

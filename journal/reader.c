@@ -316,6 +316,23 @@ out:
     return err;
 }
 
+// The witness is read first: what it says is in data.mdb or in AHEAD by then.
+int journal_tail_look(struct journal *j, MDB_txn *txn, struct journal_problem *problem)
+{
+    struct witness w = {0};
+    bool has_witness = !j->is_beside || witness_read(j->path, &w, NULL) == 0;
+    int err = ahead_tail_read(j, txn, !j->is_beside, problem);
+    if (err != 0 || !has_witness) return err;
+    uint64_t end = j->tail.run.end;
+    if (j->is_beside && w.seq + 1 < end) end = w.seq + 1;
+    struct ahead_record r;
+    if (end <= journal_end(j) || !ahead_tail_find(j, end - 1, &r)) return 0;
+    j->last_chain = r.chain;
+    j->last_time_ns = record_time_ns(r.chained + HASH128_BYTES + KEY_BYTES);
+    atomic_store(&j->end, end);
+    return 0;
+}
+
 int journal_refresh(struct journal *j, struct journal_problem *problem)
 {
     ASSERT(j->is_reader);
@@ -334,6 +351,11 @@ static int time_read(struct journal *j, MDB_txn *txn, uint64_t seq, uint64_t *re
 {
     uint8_t bytes[KEY_BYTES];
     struct record r;
+    struct ahead_record ahead;
+    if (ahead_tail_find(j, seq, &ahead)) {
+        *ret_time_ns = record_time_ns(ahead.chained + HASH128_BYTES + KEY_BYTES);
+        return 0;
+    }
     bytes_put_u64(bytes, seq);
     MDB_val key = {KEY_BYTES, bytes}, value;
     int rc = mdb_get(txn, j->log, &key, &value);

@@ -66,7 +66,7 @@ int record_fields_decode(const char *path, const uint8_t fields[RECORD_FIELDS_BY
     }
     r->semantics = bytes_get_u16(fields + 2);
     r->kind = record_kind(fields);
-    r->time_ns = bytes_get_u64(fields + 8);
+    r->time_ns = record_time_ns(fields);
     return 0;
 }
 

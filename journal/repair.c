@@ -56,6 +56,17 @@ int journal_damaged_read(struct journal *j, struct journal_problem *problem)
     return journal_environment_read(j, DATA_NAME, problem);
 }
 
+// What AHEAD has goes on where data.mdb ends.
+static void damaged_tail(struct journal *j, MDB_txn *txn, bool is_empty, uint64_t *ret_first,
+                         uint64_t *ret_last)
+{
+    uint64_t end = is_empty ? 1 : *ret_last + 1;
+    atomic_store(&j->drained, end);
+    if (ahead_tail_read(j, txn, false, NULL) != 0 || j->tail.run.end == end) return;
+    if (is_empty) *ret_first = end;
+    *ret_last = j->tail.run.end - 1;
+}
+
 int journal_damaged_ends(struct journal *j, uint64_t *ret_first, uint64_t *ret_last,
                          struct journal_problem *problem)
 {
@@ -72,6 +83,8 @@ int journal_damaged_ends(struct journal *j, uint64_t *ret_first, uint64_t *ret_l
     if (rc == 0) rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
     if (rc == 0 && key.mv_size == KEY_BYTES) *ret_last = bytes_get_u64(key.mv_data);
 out:
+    if (rc == 0 || rc == MDB_NOTFOUND)
+        damaged_tail(j, txn, rc == MDB_NOTFOUND, ret_first, ret_last);
     if (cursor != NULL) mdb_cursor_close(cursor);
     if (txn != NULL) mdb_txn_abort(txn);
     if (rc == 0 || rc == MDB_NOTFOUND) return 0;
@@ -111,6 +124,8 @@ int journal_build_in(struct journal *j, const struct record *before,
     if (err != 0) return err;
     atomic_store(&j->first, before->seq + 1);
     atomic_store(&j->end, before->seq + 1);
+    atomic_store(&j->drained, before->seq + 1);
+    atomic_store(&j->rows_end, before->seq + 1);
     j->last_chain = before->chain;
     j->last_time_ns = before->time_ns;
     return 0;

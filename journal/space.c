@@ -47,7 +47,8 @@ uint64_t journal_free_bytes(struct journal *j)
 
 bool journal_has_room(const struct journal *j)
 {
-    return tail_bytes(j) >= j->step_bytes / 2;
+    // What is still to be drained has its place, too: LMDB's pages are at least half full.
+    return tail_bytes(j) >= j->step_bytes / 2 + 2 * ahead_used(j);
 }
 
 // Has the disk promise so many more bytes. 0 or an errno or MDB_ code.
@@ -83,12 +84,12 @@ int journal_make_room(struct journal *j, struct journal_problem *problem)
 void journal_trim(struct journal *j, uint64_t before)
 {
     ASSERT(before < journal_end(j));
-    if (before > j->trim_before) j->trim_before = before;
+    if (before > atomic_load(&j->trim_before)) atomic_store(&j->trim_before, before);
 }
 
 bool journal_is_trimming(const struct journal *j)
 {
-    return journal_first(j) < j->trim_before;
+    return journal_first(j) < atomic_load(&j->trim_before);
 }
 
 // Deletes the first entries of a table up to the sequence number, at most so many. 0 or an MDB_
@@ -118,7 +119,7 @@ int journal_trim_some(struct journal *j, MDB_txn *txn, size_t most, uint64_t *re
     uint64_t first = journal_first(j), first_row;
     *ret_first = first;
     if (!journal_is_trimming(j)) return 0;
-    int rc = table_trim(txn, j->log, j->trim_before, most, &first);
+    int rc = table_trim(txn, j->log, atomic_load(&j->trim_before), most, &first);
     // There is a row for each record, but for missing ones: these many will do.
     if (rc == 0) rc = table_trim(txn, j->results, first, most + TRIM_MORE_ROWS, &first_row);
     if (rc == 0) *ret_first = first;

@@ -196,9 +196,12 @@ void data_copy(const char *from, const char *to)
         file_copy(source, target);
     }
     (void)closedir(dir);
-    snprintf(source, sizeof(source), "%s/journal/data.mdb", from);
-    snprintf(target, sizeof(target), "%s/journal/data.mdb", to);
-    file_copy(source, target);
+    static const char *const names[] = {"data.mdb", "AHEAD"}; // in this order
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(source, sizeof(source), "%s/journal/%s", from, names[i]);
+        snprintf(target, sizeof(target), "%s/journal/%s", to, names[i]);
+        file_copy(source, target);
+    }
 }
 
 // ---- calls ------------------------------------------------------------------

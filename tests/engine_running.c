@@ -357,7 +357,7 @@ static void failed_commit_ends(void **state)
 
 // ---- a reader that is killed ------------------------------------------------
 
-#define UPDATES 300u
+#define UPDATES 4000u
 
 // Opens the log as a tool does, holds a read transaction, and waits to be killed.
 static void hold_reader(const struct fixture *f, int go, int ready)

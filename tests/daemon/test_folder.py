@@ -171,7 +171,7 @@ class Damage(boskosd.DaemonTest):
         d.start()
         for n in range(10):
             self.assertEqual(d.acquire(owner=f"owner-number-{n:03}").status, 200 if n < 4 else 404)
-        self.assertEqual(d.kill(), -9)
+        self.assertEqual(d.kill_drained(), -9)
 
     def check_damage(self, d, seq, *texts):
         d.launch()
@@ -220,6 +220,8 @@ class Damage(boskosd.DaemonTest):
     def test_shorter_log(self):
         d, last, _ = self.older_log_put_back(with_snapshot=True)
         self.assertEqual(d.snapshots(), [last])
+        self.check_damage(d, 3, "AHEAD", "lost")
+        os.unlink(os.path.join(d.journal, "AHEAD"))
         for _ in range(2):
             self.check_damage(d, last, "lost")
         self.assertEqual(d.snapshots(), [last], "the snapshot that proves the loss was expected to stay")
@@ -227,9 +229,11 @@ class Damage(boskosd.DaemonTest):
     def test_log_behind_its_witness(self):
         """No snapshot proves the loss; the tail witness does."""
         d, last, _ = self.older_log_put_back(with_snapshot=False)
+        os.rename(os.path.join(d.journal, "AHEAD"), os.path.join(self.folder, "AHEAD"))
         for _ in range(2):
             self.check_damage(d, last, "WITNESS", "lost", "record 3")
         os.rename(os.path.join(self.folder, "newer.mdb"), d.data_mdb)
+        os.rename(os.path.join(self.folder, "AHEAD"), os.path.join(d.journal, "AHEAD"))
         d.start()
         self.assertEqual(d.seq(), last + 1)
 
@@ -276,7 +280,7 @@ class Damage(boskosd.DaemonTest):
             d.update(name, {"note": f"{i:0200}"})
             d.release(name)
         resources = d.resources()
-        self.assertEqual(d.kill(), -9)
+        self.assertEqual(d.kill_drained(), -9)
         shutil.copy(d.data_mdb, d.data_mdb + ".good")
         noise = random.Random(20)
         for page in range(d.used_pages()):
@@ -367,7 +371,7 @@ class FullDisk(boskosd.DaemonTest):
 
     MIB = 1 << 20
 
-    def mounted(self, flags=(), size="80m"):
+    def mounted(self, flags=(), size="100m"):
         self.mount = os.path.join(self.folder, "disk")
         os.mkdir(self.mount)
         script = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
@@ -438,7 +442,7 @@ class FullDisk(boskosd.DaemonTest):
 
     def test_low_and_room_again(self):
         """Before the disk is full acquires are refused, so that there is room to give back what was acquired."""
-        d = self.mounted(size="110m")
+        d = self.mounted(size="130m")
         names = [d.acquire().json["name"] for _ in range(3)]
         waiting = d.acquire(type="van", state="none", request_id="r")
         self.assertEqual(waiting.status, 404)
@@ -539,7 +543,7 @@ class FullDisk(boskosd.DaemonTest):
         d = self.mounted()
         self.assertEqual(d.stop(), 0)
         # No room for a journal at all.
-        d.before = [p.replace("size=80m", "size=16k") for p in d.before]
+        d.before = [p.replace("size=100m", "size=16k") for p in d.before]
         d.launch()
         self.check_refused(d, 1, self.mount)
 

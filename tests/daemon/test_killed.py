@@ -42,7 +42,7 @@ class Killed(boskosd.DaemonTest):
                 d.release(name, owner=f"owner-{n}-{i}")
             name = d.acquire(owner=f"stays-{n}").json["name"]
             last, resources = d.seq(), d.resources()
-            self.assertEqual(d.stop() if n < 2 else d.kill(), 0 if n < 2 else -9)
+            self.assertEqual(d.stop() if n < 2 else d.kill_drained(), 0 if n < 2 else -9)
         os.truncate(d.data_mdb, d.used_pages() * 4096)
         if damaged:
             self.patch_log(d, b"owner-2-3", b"owneX-2-3")

@@ -110,7 +110,7 @@ class Compact(MaintainTest):
     def test_damaged(self):
         d = self.daemon().start()
         self.work(d, 20)
-        self.assertEqual(d.kill(), -9)
+        self.assertEqual(d.kill_drained(), -9)
         with open(d.data_mdb, "r+b") as f:
             f.truncate(8192)
         before = listing(d.data_dir)
@@ -156,7 +156,7 @@ class Repair(MaintainTest):
                 if i < 19:
                     d.release(name, owner=f"owner-{n}-{i:02}")
             last = d.seq()
-            self.assertEqual(d.stop() if n < 2 else d.kill(), 0 if n < 2 else -9)
+            self.assertEqual(d.stop() if n < 2 else d.kill_drained(), 0 if n < 2 else -9)
         self.assertEqual(len(d.snapshots()), 2)
         return d, last
 
@@ -232,7 +232,7 @@ class Repair(MaintainTest):
         self.assertEqual(d.snapshots(), snapshots)
         # All of the past is in it still: without a snapshot it comes to the same state.
         resources = d.resources()
-        self.assertEqual(d.kill(), -9)
+        self.assertEqual(d.kill_drained(), -9)
         for snapshot in snapshots:
             os.unlink(d.snapshot_path(snapshot))
         d.start()
@@ -241,7 +241,7 @@ class Repair(MaintainTest):
 
     def stopped(self, d):
         if d.is_running():
-            self.assertEqual(d.kill(), -9)
+            self.assertEqual(d.kill_drained(), -9)
         return d
 
     def test_earlier_cut(self):

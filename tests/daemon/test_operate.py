@@ -238,7 +238,7 @@ class Backup(OperateTest):
         self.eventually("there are snapshots", lambda: d.figure("boskosd_snapshots_total") >= 2)
         backup = f"{self.folder}/backup/journal"
         os.makedirs(backup)
-        script = 'cp -p "$1"/snapshot-[0-9]* "$1"/WITNESS "$2"/ && mdb_copy "$1" "$2"'
+        script = 'cp -p "$1"/snapshot-[0-9]* "$1"/WITNESS "$2"/ && sleep 1 && mdb_copy "$1" "$2"'
         subprocess.run(["sh", "-c", script, "sh", d.journal, backup], check=True)
         acknowledged = d.seq()
         load.stop()
