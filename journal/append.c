@@ -150,9 +150,9 @@ static int all_put(struct journal *j, MDB_txn *txn, struct writing *w)
 static bool is_as_before(struct journal *j)
 {
     MDB_txn *txn = NULL;
-    int rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, &txn);
-    if (rc == 0) mdb_txn_abort(txn);
-    return rc == 0;
+    int err = journal_read_begin(j, &txn, NULL);
+    if (err == 0) journal_read_end(j, txn);
+    return err == 0;
 }
 
 // One transaction, by whoever has j->writing.

@@ -101,7 +101,7 @@ static int verify(const struct journal *j, struct journal_problem *problem)
                               j->path);
     }
 out:
-    mdb_env_close(copied.env);
+    journal_environment_close(&copied);
     return err;
 }
 

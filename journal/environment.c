@@ -71,6 +71,7 @@ static int table_check(MDB_env *env, bool *ret_is_other)
 
 void journal_environment_close(struct journal *j)
 {
+    journal_idle_drop(j);
     if (j->env != NULL) mdb_env_close(j->env);
     j->env = NULL;
 }

@@ -6,6 +6,7 @@
 #define JOURNAL_INTERNAL_H
 
 #include <lmdb.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 #include <time.h>
@@ -33,6 +34,8 @@ struct drainer {
     void *context;
 };
 
+#define JOURNAL_IDLE_READS 6u // the threads of a daemon that read, and two more
+
 struct journal {
     char *path; // DIR/journal
     int lock_fd;
@@ -43,12 +46,13 @@ struct journal {
     void *context;
     MDB_env *env;
     MDB_dbi log, results, meta;
-    _Atomic uint64_t first, end;  // of the log; read by any thread
-    _Atomic uint64_t drained;     // records below this are in data.mdb
-    _Atomic uint64_t rows_end;    // and have a row there
-    _Atomic uint64_t trim_before; // records below this are being removed
-    pthread_mutex_t writing;      // whoever writes data.mdb has it
-    struct ahead *ahead;          // NULL: appends go straight into data.mdb
+    _Atomic(MDB_txn *) idle[JOURNAL_IDLE_READS]; // for the next reads; NULL: in use, or none yet
+    _Atomic uint64_t first, end;                 // of the log; read by any thread
+    _Atomic uint64_t drained;                    // records below this are in data.mdb
+    _Atomic uint64_t rows_end;                   // and have a row there
+    _Atomic uint64_t trim_before;                // records below this are being removed
+    pthread_mutex_t writing;                     // whoever writes data.mdb has it
+    struct ahead *ahead;                         // NULL: appends go straight into data.mdb
     struct drainer drainer;
     struct ahead_tail tail;    // what a read found in AHEAD
     struct hash128 last_chain; // from here on of the appending thread
@@ -59,6 +63,8 @@ struct journal {
     uint64_t map_ahead; // how much more is mapped than data.mdb has
     uint64_t opened;    // how often env was
     struct file_state data_seen, table_seen; // data.mdb and lock.mdb when it was
+    bool has_stops_held;                     // SIGTSTP waits; the mask from before
+    sigset_t signals_before;
     int witness_fd;
     bool witness_is_full; // it could not be written for want of space, and that was said
 };
@@ -172,6 +178,14 @@ void journal_read_end(struct journal *j, MDB_txn *txn);
 // Of a journal opened only to be read: looks in AHEAD for what the transaction does not have, and
 // lets the log end behind it. Beside a daemon only what it has acknowledged counts.
 int journal_tail_look(struct journal *j, MDB_txn *txn, struct journal_problem *problem);
+
+// To take a slot in LMDB's table of readers means to wait for a mutex that it shares with all
+// processes, and one that is stopped while it has it keeps it. So whoever appends takes slots when
+// it opens the journal, and the reads after that wait for nobody: this many at one moment, further
+// ones take a slot of their own. Any thread.
+int journal_idle_fill(struct journal *j, struct journal_problem *problem);
+// Gives the slots back, when nobody reads any more.
+void journal_idle_drop(struct journal *j);
 
 // ---- log.c --------------------------------------------------------------------
 

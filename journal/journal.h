@@ -89,7 +89,8 @@ void journal_close(struct journal *j);
 // read may be used, from one thread; `first`, `end` and the last record are those of the last read.
 // The pages and the tail witness are checked as journal_open does while nobody has the journal; the
 // pages again when somebody had it meanwhile, and without the lock. What stands in the way for a
-// moment only (a repair changes the folder) is waited for, up to 5 s. `map_bytes` is here how much
+// moment only (a repair changes the folder) is waited for, up to 5 s. SIGTSTP (Ctrl-Z) is blocked
+// in the calling thread during each read. `map_bytes` is here how much
 // more than the file has is mapped; 0: 1 GiB. Errors as there; BOSKOS_E_IO also for want of the
 // right to read, or, beside a daemon, to write in lock.mdb. `noticed` hears of a witness that says
 // nothing.
@@ -363,7 +364,9 @@ void journal_copy_drop(struct journal_copy *c);
 // ---- readers ----------------------------------------------------------------
 
 // Clears the slots of readers that died with a transaction open: each would keep the log's pages
-// from being used again for ever. To be called every minute. Any thread.
+// from being used again for ever. To be called every minute. Any thread that may wait: when there
+// is one to clear it needs the mutex of LMDB's table, and a process that is stopped (SIGSTOP) just
+// while it has that keeps it until it goes on or is killed. Nothing else after journal_open does.
 int journal_readers_check(struct journal *j, uint32_t *ret_cleared);
 
 // ---- figures ----------------------------------------------------------------

@@ -180,6 +180,8 @@ int journal_open(const struct journal_options *options, struct journal **ret_jou
     if (err != 0) goto out;
     err = journal_environment_open(j, problem);
     if (err != 0) goto out;
+    err = journal_idle_fill(j, problem);
+    if (err != 0) goto out;
     err = journal_ends_find(j, problem);
     if (err != 0) goto out;
     err = ahead_open(j, options->ahead, problem);

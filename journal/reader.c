@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -88,13 +90,32 @@ static int lock_open(struct journal *j, const char *path, bool *ret_again,
                            j->path);
 }
 
-// Takes the lock shared unless somebody has it.
+// Ctrl-Z waits while a read lasts: a process that is stopped inside one would keep the lock, or
+// LMDB's mutex or the pages of its transaction, until somebody has it go on.
+static void stops_hold(struct journal *j)
+{
+    sigset_t stops;
+    if (j->has_stops_held) return;
+    (void)sigemptyset(&stops);
+    (void)sigaddset(&stops, SIGTSTP);
+    j->has_stops_held = pthread_sigmask(SIG_BLOCK, &stops, &j->signals_before) == 0;
+}
+
+static void stops_release(struct journal *j)
+{
+    if (j->has_stops_held) (void)pthread_sigmask(SIG_SETMASK, &j->signals_before, NULL);
+    j->has_stops_held = false;
+}
+
+// Takes the lock shared unless somebody has it. What it begins ends with lock_release, also after
+// an error.
 static int lock_share(struct journal *j, bool *ret_is_beside, bool *ret_again,
                       struct journal_problem *problem)
 {
     bool is_beside = false;
     char *path = journal_path(j->path, LOCK_NAME);
     if (path == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", j->path);
+    stops_hold(j);
     int err = lock_open(j, path, ret_again, problem);
     if (err == 0 && j->lock_fd >= 0) {
         struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
@@ -115,9 +136,9 @@ static int lock_share(struct journal *j, bool *ret_is_beside, bool *ret_again,
 
 static void lock_release(struct journal *j)
 {
-    if (j->lock_fd < 0) return;
     struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-    (void)fcntl(j->lock_fd, F_OFD_SETLK, &lock);
+    if (j->lock_fd >= 0) (void)fcntl(j->lock_fd, F_OFD_SETLK, &lock);
+    stops_release(j);
 }
 
 // ---- the environment ----------------------------------------------------------
@@ -277,14 +298,56 @@ static int reader_begin(struct journal *j, MDB_txn **ret_txn, struct journal_pro
 int journal_read_begin(struct journal *j, MDB_txn **ret_txn, struct journal_problem *problem)
 {
     if (j->is_reader) return reader_begin(j, ret_txn, problem);
-    int rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, ret_txn);
-    return rc == 0 ? 0 : journal_failed(problem, rc, j->path, "read the log in data.mdb");
+    MDB_txn *txn = NULL;
+    for (uint32_t i = 0; i < JOURNAL_IDLE_READS && txn == NULL; i++)
+        txn = atomic_exchange(&j->idle[i], NULL);
+    int rc = txn != NULL ? mdb_txn_renew(txn) : mdb_txn_begin(j->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0) {
+        if (txn != NULL) mdb_txn_abort(txn);
+        return journal_failed(problem, rc, j->path, "read the log in data.mdb");
+    }
+    *ret_txn = txn;
+    return 0;
+}
+
+// Keeps it for the next read, with its slot and without its pages.
+static void idle_put(struct journal *j, MDB_txn *txn)
+{
+    mdb_txn_reset(txn);
+    for (uint32_t i = 0; i < JOURNAL_IDLE_READS; i++) {
+        MDB_txn *none = NULL;
+        if (atomic_compare_exchange_strong(&j->idle[i], &none, txn)) return;
+    }
+    mdb_txn_abort(txn);
 }
 
 void journal_read_end(struct journal *j, MDB_txn *txn)
 {
+    if (!j->is_reader) {
+        idle_put(j, txn);
+        return;
+    }
     mdb_txn_abort(txn);
-    if (j->is_reader) lock_release(j);
+    lock_release(j);
+}
+
+int journal_idle_fill(struct journal *j, struct journal_problem *problem)
+{
+    for (uint32_t i = 0; i < JOURNAL_IDLE_READS; i++) {
+        MDB_txn *txn = NULL;
+        int rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, &txn);
+        if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
+        idle_put(j, txn);
+    }
+    return 0;
+}
+
+void journal_idle_drop(struct journal *j)
+{
+    for (uint32_t i = 0; i < JOURNAL_IDLE_READS; i++) {
+        MDB_txn *txn = atomic_exchange(&j->idle[i], NULL);
+        if (txn != NULL) mdb_txn_abort(txn);
+    }
 }
 
 int journal_open_read(const struct journal_options *options, struct journal **ret_journal,

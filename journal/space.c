@@ -30,8 +30,8 @@ uint64_t journal_free_bytes(struct journal *j)
     MDB_txn *txn = NULL;
     MDB_cursor *cursor = NULL;
     uint64_t pages = 0;
-    int rc = mdb_txn_begin(j->env, NULL, MDB_RDONLY, &txn);
-    if (rc == 0) rc = mdb_cursor_open(txn, FREE_TABLE, &cursor);
+    if (journal_read_begin(j, &txn, NULL) != 0) return 0;
+    int rc = mdb_cursor_open(txn, FREE_TABLE, &cursor);
     for (uint32_t i = 0; i < FREE_ENTRIES_MAX && rc == 0; i++) {
         MDB_val key, value;
         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -41,7 +41,7 @@ uint64_t journal_free_bytes(struct journal *j)
         pages += count < j->map_bytes / j->page_bytes ? count : 0;
     }
     if (cursor != NULL) mdb_cursor_close(cursor);
-    if (txn != NULL) mdb_txn_abort(txn);
+    journal_read_end(j, txn);
     return pages * j->page_bytes;
 }
 

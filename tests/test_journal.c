@@ -529,44 +529,6 @@ static void a_limit_on_the_file_is_a_full_disk(void **state)
     journal_close(j);
 }
 
-// ---- readers ----------------------------------------------------------------
-
-// Begins to read and says so; never ends the transaction.
-static void read_for_ever(const struct folder *f, int out)
-{
-    char path[PATH_BYTES];
-    MDB_env *env = NULL;
-    MDB_txn *txn = NULL;
-    (void)snprintf(path, sizeof(path), "%s/journal", f->dir);
-    bool good = mdb_env_create(&env) == 0 && mdb_env_open(env, path, MDB_RDONLY, 0) == 0 &&
-                mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) == 0;
-    if (!good || write(out, "r", 1) != 1) _exit(1);
-    for (;;)
-        (void)pause();
-}
-
-static void a_killed_reader_is_cleared(void **state)
-{
-    struct folder *f = *state;
-    struct journal *j = must_open(f);
-    int ends[2];
-    char byte = 0;
-    uint32_t cleared = 7;
-    assert_int_equal(pipe(ends), 0);
-    pid_t child = fork();
-    if (child == 0) read_for_ever(f, ends[1]);
-    assert_int_equal(read(ends[0], &byte, 1), 1);
-    assert_int_equal(journal_readers_check(j, &cleared), 0);
-    assert_int_equal(cleared, 0); // it lives
-    assert_int_equal(kill(child, SIGKILL), 0);
-    assert_int_equal(waitpid(child, NULL, 0), child);
-    assert_int_equal(journal_readers_check(j, &cleared), 0);
-    assert_int_equal(cleared, 1);
-    (void)close(ends[0]);
-    (void)close(ends[1]);
-    journal_close(j);
-}
-
 // ---- crashes ----------------------------------------------------------------
 
 // Appends until it is killed and says through the pipe what is durable. When it gets more time than
@@ -705,7 +667,6 @@ int main(void)
         TEST(a_full_map_changes_nothing),
         TEST(a_full_disk_changes_nothing),
         TEST(a_limit_on_the_file_is_a_full_disk),
-        TEST(a_killed_reader_is_cleared),
         TEST(what_was_acknowledged_survives_a_kill),
         TEST(cursors_of_other_threads_follow),
         TEST(network_file_systems_are_known),
