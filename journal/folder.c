@@ -19,10 +19,22 @@
 #define NEIGHBOURS_MAX 65536                              // looked at in DIR
 #define LOCK_POLL_MS 10
 
+int journal_plain_open(const char *path, int flags)
+{
+    struct stat status;
+    int fd = open(path, flags | O_NONBLOCK | O_CLOEXEC, FILE_MODE);
+    if (fd < 0) return errno == ENXIO ? -NOT_PLAIN : -errno; // a pipe that nobody reads
+    int rc = fstat(fd, &status) != 0 ? errno : 0;
+    if (rc == 0 && !S_ISREG(status.st_mode)) rc = NOT_PLAIN;
+    if (rc == 0) return fd;
+    (void)close(fd);
+    return -rc;
+}
+
 int journal_file_open(const char *path, int flags)
 {
-    int fd = open(path, flags | O_CLOEXEC, FILE_MODE);
-    if (fd < 0) return -errno;
+    int fd = journal_plain_open(path, flags);
+    if (fd < 0) return fd;
 
     int rc = 0;
     struct stat status;

@@ -71,6 +71,10 @@ struct journal {
 
 // ---- problem.c: errors and their texts --------------------------------------
 
+// Beside errno's and LMDB's: something else than a file has its name. To open a pipe as one would
+// mean to wait for who writes into it.
+#define NOT_PLAIN 100000
+
 // The code of ours for an errno (above 0) or an MDB_ code (below 0).
 int journal_error_of(int rc);
 
@@ -129,7 +133,10 @@ int journal_fresh_make(const char *fresh, int *ret_lock_fd, struct journal_probl
 // is at it.
 int journal_leftover_remove(const char *path, struct journal_problem *problem);
 
-// Opens or makes a file with mode 0600 whatever the umask. Returns the descriptor or -errno.
+// Opens a file, which is not made, nor its mode set. Returns the descriptor, -errno or -NOT_PLAIN.
+int journal_plain_open(const char *path, int flags);
+
+// Opens or makes a file with mode 0600 whatever the umask. Returns as above.
 int journal_file_open(const char *path, int flags);
 
 // The network file system that a file is on, NULL for none. network.c.

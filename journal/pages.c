@@ -443,9 +443,9 @@ int journal_pages_check(const char *path, bool only_to_read, struct journal_prob
     struct stat status;
     void *bytes = MAP_FAILED;
     int rc = 0, err = 0;
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    int fd = journal_plain_open(file, O_RDONLY);
     if (fd < 0 || fstat(fd, &status) != 0)
-        rc = errno;
+        rc = fd < 0 ? -fd : errno;
     else if ((bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0)) ==
              MAP_FAILED)
         rc = errno;

@@ -54,9 +54,10 @@ static const char *advice(int rc)
 
 int journal_failed(struct journal_problem *p, int rc, const char *path, const char *what)
 {
-    int error = journal_problem(p, journal_error_of(rc), 0, "%s: cannot %s: %s%s", path, what,
-                                mdb_strerror(rc), advice(rc));
-    if (rc > 0) errno = rc;
+    int error =
+        journal_problem(p, journal_error_of(rc), 0, "%s: cannot %s: %s%s", path, what,
+                        rc == NOT_PLAIN ? "it is no plain file" : mdb_strerror(rc), advice(rc));
+    if (rc > 0) errno = rc == NOT_PLAIN ? EINVAL : rc;
     return error;
 }
 

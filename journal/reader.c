@@ -62,6 +62,10 @@ static int cannot_read(const struct journal *j, const char *name, int rc,
                                "%s/%s: cannot read it: %s; run as the user of boskosd", j->path,
                                name, strerror(rc));
     }
+    if (rc == NOT_PLAIN) {
+        return journal_problem(problem, BOSKOS_E_IO, 0, "%s/%s: it is no plain file", j->path,
+                               name);
+    }
     return journal_failed(problem, rc, j->path, "read the journal");
 }
 
@@ -80,9 +84,10 @@ static int lock_open(struct journal *j, const char *path, bool *ret_again,
 {
     struct stat folder;
     if (j->lock_fd >= 0) return 0;
-    j->lock_fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (j->lock_fd >= 0) return 0;
-    if (errno != ENOENT) return cannot_read(j, LOCK_NAME, errno, problem);
+    int fd = journal_plain_open(path, O_RDONLY);
+    if (fd >= 0) j->lock_fd = fd;
+    if (fd >= 0) return 0;
+    if (fd != -ENOENT) return cannot_read(j, LOCK_NAME, -fd, problem);
     if (stat(j->path, &folder) == 0) return 0;
     *ret_again = true; // a repair is at it
     return journal_problem(problem, BOSKOS_E_NOT_FOUND, 0,
@@ -160,8 +165,8 @@ static int file_try(const struct journal *j, const char *name, int flags)
 {
     char *path = journal_path(j->path, name);
     if (path == NULL) return ENOMEM;
-    int fd = open(path, flags | O_CLOEXEC);
-    int rc = fd >= 0 ? 0 : errno;
+    int fd = journal_plain_open(path, flags);
+    int rc = fd >= 0 ? 0 : -fd;
     if (fd >= 0) (void)close(fd);
     free(path);
     return rc;

@@ -160,8 +160,8 @@ static int file_copy(const char *from, const char *to)
     int rc = 0;
     ssize_t n = 0;
     int to_fd = -1;
-    int from_fd = open(from, O_RDONLY | O_CLOEXEC);
-    if (from_fd < 0) return errno;
+    int from_fd = journal_plain_open(from, O_RDONLY);
+    if (from_fd < 0) return -from_fd;
     to_fd = journal_file_open(to, O_WRONLY | O_CREAT | O_TRUNC);
     if (to_fd < 0) rc = -to_fd;
     while (rc == 0 && (n = read(from_fd, bytes, sizeof(bytes))) > 0) {

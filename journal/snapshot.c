@@ -348,11 +348,13 @@ static int file_map(const char *path, struct journal_snapshot_map *ret_map,
 {
     int err = 0;
     struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
+    int fd = journal_plain_open(path, O_RDONLY);
+    if (fd == -ENOENT)
         return journal_problem(problem, BOSKOS_E_NOT_FOUND, 0, "%s is not there", path);
+    if (fd == -NOT_PLAIN)
+        return journal_problem(problem, BOSKOS_E_CORRUPT, 0, "%s: it is no plain file", path);
     if (fd < 0 || fstat(fd, &status) != 0) {
-        err = journal_failed(problem, errno, path, "open it");
+        err = journal_failed(problem, fd < 0 ? -fd : errno, path, "open it");
         goto out;
     }
     uint64_t size = (uint64_t)status.st_size;

@@ -67,12 +67,12 @@ int witness_read(const char *folder, struct witness *ret_witness, struct journal
     int err = 0;
     char *path = journal_path(folder, WITNESS_NAME);
     if (path == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", folder);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = journal_plain_open(path, O_RDONLY);
     ssize_t size = fd < 0 ? -1 : pread(fd, bytes, sizeof(bytes), 0);
-    if (fd < 0 && errno == ENOENT) {
+    if (fd == -ENOENT) {
         err = journal_problem(problem, BOSKOS_E_NOT_FOUND, 0, "%s is missing", path);
     } else if (size < 0) {
-        err = journal_failed(problem, errno, path, "read it");
+        err = journal_failed(problem, fd < 0 ? -fd : errno, path, "read it");
     } else if (size != WITNESS_BYTES || memcmp(bytes, MAGIC, 8) != 0 ||
                !hash128_equal(hash128(bytes, FIELDS_BYTES), hash128_decode(bytes + FIELDS_BYTES))) {
         err = journal_problem(problem, BOSKOS_E_CORRUPT, 0, "%s is damaged", path);

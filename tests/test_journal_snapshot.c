@@ -199,12 +199,33 @@ static void an_aborted_snapshot_leaves_nothing(void **state)
     journal_close(j);
 }
 
+// It is as bad as a damaged one: the one before will do, and this one can be put aside.
+static void a_pipe_is_a_damaged_snapshot(void **state)
+{
+    struct folder *f = *state;
+    char path[PATH_BYTES];
+    struct journal *j = must_open(f);
+    struct journal_snapshot about;
+    assert_int_equal(mkfifo(snapshot_path(f, 3, "", path), 0600), 0);
+    (void)alarm(30);
+    assert_int_equal(snapshot_try(f, j, 3), BOSKOS_E_CORRUPT);
+    assert_non_null(strstr(f->problem.text, path));
+    assert_int_equal(journal_snapshot_about(j, 3, &about, &f->problem), BOSKOS_E_CORRUPT);
+    assert_int_equal(journal_snapshot_set_aside(j, 3), 0);
+    assert_int_equal(mkfifo(path_in(f, "journal/snapshot.reserve", path), 0600), 0);
+    assert_int_not_equal(journal_snapshot_reserve(j, 4096, &f->problem), 0);
+    (void)alarm(0);
+    assert_non_null(strstr(f->problem.text, "it is no plain file"));
+    journal_close(j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_snapshot_comes_back_as_it_was),     TEST(damaged_snapshots_are_refused),
         TEST(a_newer_snapshot_is_recognised),      TEST(snapshots_are_listed_newest_first),
         TEST(snapshots_are_set_aside_and_removed), TEST(an_aborted_snapshot_leaves_nothing),
+        TEST(a_pipe_is_a_damaged_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -372,6 +372,43 @@ static void a_failed_write_is_an_error(void **state)
     journal_close(j);
 }
 
+// ---- what is no file ----------------------------------------------------------
+
+// A pipe in place of a file would be waited for.
+static void a_pipe_in_place_of_a_file_is_named(void **state)
+{
+    static const char *const names[] = {"LOCK", "WITNESS", "lock.mdb", "data.mdb"};
+    struct folder *f = *state;
+    char path[PATH_BYTES], saved[PATH_BYTES];
+    struct journal *j = must_open(f);
+    assert_int_equal(append_numbered(j, 3, NULL), 0);
+    journal_close(j);
+    (void)alarm(30);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct journal_options options = {.dir = f->dir, .map_bytes = MAP_BYTES};
+        (void)snprintf(path, sizeof(path), "%s/journal/%s", f->dir, names[i]);
+        (void)snprintf(saved, sizeof(saved), "%s/saved", f->dir);
+        assert_int_equal(rename(path, saved), 0);
+        assert_int_equal(mkfifo(path, 0600), 0);
+        assert_int_not_equal(try_open(f, MAP_BYTES, 0, &j), 0);
+        assert_non_null(strstr(f->problem.text, names[i]));
+        assert_non_null(strstr(f->problem.text, "it is no plain file"));
+        f->problem = (struct journal_problem){0};
+        int err = journal_open_read(&options, &j, &f->problem);
+        if (strcmp(names[i], "lock.mdb") == 0) { // only of use beside a daemon
+            assert_int_equal(err, 0);
+            journal_close(j);
+        } else {
+            assert_int_not_equal(err, 0);
+            assert_non_null(strstr(f->problem.text, path));
+        }
+        assert_int_equal(rename(saved, path), 0);
+    }
+    (void)alarm(0);
+    j = must_open(f);
+    journal_close(j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,6 +427,7 @@ int main(void)
         TEST(a_newer_one_is_left_alone),
         TEST(want_of_space_is_said_once),
         TEST(a_failed_write_is_an_error),
+        TEST(a_pipe_in_place_of_a_file_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
