@@ -40,6 +40,34 @@ out:
     return err;
 }
 
+// Is there a record with this number, and, where one is given, does it follow that checksum? At the
+// end of the log it is the one before that counts.
+static int look_at(struct journal *j, uint64_t seq, const struct hash128 *before)
+{
+    struct journal_cursor *c = NULL;
+    struct record record;
+    struct journal_row row;
+    int err = journal_cursor_open(j, seq, before, &c, NULL);
+    if (err == 0 && seq < journal_end(j)) err = journal_cursor_next(c, &record, &row, NULL);
+    journal_cursor_close(c);
+    return err;
+}
+
+int recovery_check_belongs(struct journal *j, uint64_t seq, const struct hash128 *chain,
+                           struct journal_problem *problem)
+{
+    if (look_at(j, seq + 1, chain) != BOSKOS_E_CORRUPT) return 0;
+    if (look_at(j, seq + 1, NULL) != 0) return 0;
+    bool is_kept = seq >= journal_first(j);
+    problem->seq = seq;
+    snprintf(problem->text, sizeof(problem->text),
+             "snapshot-%020" PRIu64 " does not belong to this log: in data.mdb record %" PRIu64
+             " %s",
+             seq, is_kept ? seq : seq + 1,
+             is_kept ? "is another one" : "does not follow it, or is damaged");
+    return BOSKOS_E_CORRUPT;
+}
+
 // The record after the snapshot must follow from it; a log that ends before it has lost data.
 static int check_follows(struct journal *j, uint64_t seq, const struct hash128 *chain,
                          struct journal_problem *problem)
@@ -53,7 +81,9 @@ static int check_follows(struct journal *j, uint64_t seq, const struct hash128 *
                  journal_end(j) - 1, seq);
         return BOSKOS_E_CORRUPT;
     }
-    int err = journal_cursor_open(j, seq + 1, chain, &c, problem);
+    int err = recovery_check_belongs(j, seq, chain, problem);
+    if (err != 0) return err;
+    err = journal_cursor_open(j, seq + 1, chain, &c, problem);
     if (err == 0) journal_cursor_close(c);
     // The log begins behind the snapshot: what lies between is lost.
     return err == BOSKOS_E_NOT_FOUND ? BOSKOS_E_CORRUPT : err;

@@ -23,6 +23,12 @@ int recovery_load(struct journal *j, uint64_t most_seq, uint64_t hash_seed, cons
 int recovery_load_snapshot(struct journal *j, uint64_t seq, uint64_t hash_seed, struct sm **ret_sm,
                            struct hash128 *ret_chain, struct journal_problem *problem);
 
+// Holds a snapshot of command `seq`, whose checksum is `chain`, against the log. BOSKOS_E_CORRUPT:
+// it is of another log, whose file was put there. What cannot be told is 0: the log may not reach
+// as far, or be damaged there, which is for who reads it to find.
+int recovery_check_belongs(struct journal *j, uint64_t seq, const struct hash128 *chain,
+                           struct journal_problem *problem);
+
 // What one replayed record showed.
 enum replay_match {
     REPLAY_SAME,   // the stored row is what apply gave

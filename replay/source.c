@@ -244,8 +244,19 @@ static int load_base(struct source *s, struct sm **ret_sm, struct hash128 *ret_c
 int source_load_snapshot(struct source *s, uint64_t seq, struct sm **ret_sm,
                          struct hash128 *ret_chain, struct journal_problem *problem)
 {
+    struct sm *sm = NULL;
+    struct hash128 chain;
     if (s->slice != NULL) return load_base(s, ret_sm, ret_chain, problem);
-    return recovery_load_snapshot(s->journal, seq, HASH_SEED, ret_sm, ret_chain, problem);
+    int err = recovery_load_snapshot(s->journal, seq, HASH_SEED, &sm, &chain, problem);
+    if (err != 0) return err;
+    err = recovery_check_belongs(s->journal, seq, &chain, problem);
+    if (err != 0) {
+        sm_free(sm);
+        return err;
+    }
+    *ret_sm = sm;
+    *ret_chain = chain;
+    return 0;
 }
 
 int source_snapshot_open(struct source *s, uint64_t seq, struct text *ret_bytes,

@@ -57,7 +57,7 @@ int source_bases(struct source *s, uint64_t **ret_seqs, size_t *ret_count,
 int source_load(struct source *s, uint64_t most, struct sm **ret_sm, struct hash128 *ret_chain,
                 struct journal_problem *problem);
 
-// The state of one snapshot, as recovery_load_snapshot.
+// The state of one snapshot, as recovery_load_snapshot and recovery_check_belongs.
 int source_load_snapshot(struct source *s, uint64_t seq, struct sm **ret_sm,
                          struct hash128 *ret_chain, struct journal_problem *problem);
 

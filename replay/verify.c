@@ -141,7 +141,9 @@ static int compare_snapshot(struct verification *v, uint64_t seq)
     struct replay *r = v->r;
     struct text bytes;
     struct journal_snapshot_map *map = NULL;
-    int err = source_snapshot_open(r->source, seq, &bytes, &map, &r->problem);
+    struct journal_snapshot about;
+    int err = source_snapshot_about(r->source, seq, &about, &r->problem);
+    if (err == 0) err = source_snapshot_open(r->source, seq, &bytes, &map, &r->problem);
     if (err == BOSKOS_E_NOT_FOUND) return 0; // a daemon removed it just now
     if (err != 0) return err;
     struct remainder left = {bytes.data, bytes.size};
@@ -149,6 +151,13 @@ static int compare_snapshot(struct verification *v, uint64_t seq)
         sm_snapshot_write(walk_state(v->walk), compare_piece, &left) == 0 && left.size == 0;
     source_snapshot_close(map);
     v->snapshots++;
+    if (!hash128_equal(about.chain, walk_chain(v->walk))) {
+        return replay_fail(r, BOSKOS_E_CORRUPT,
+                           "snapshot-%020" PRIu64
+                           " does not belong to this log: in data.mdb record %" PRIu64
+                           " is another one",
+                           seq, seq);
+    }
     if (is_same) return 0;
     return replay_fail(r, BOSKOS_E_CORRUPT,
                        "snapshot-%020" PRIu64 ": replaying up to there gives another state", seq);

@@ -363,6 +363,7 @@ static void snapshot_of_another_log(void **state)
     snapshot_path_of(other, seqs[0], to);
     assert_int_equal(rename(from, to), 0);
     assert_refused(f, seqs[0]);
+    assert_non_null(strstr(f->why, "does not belong to this log"));
     free(seqs);
 }
 
