@@ -24,26 +24,6 @@ static const char *const level_names[] = {"panic", "fatal", "error", "warning",
 
 #define LOG_LEVELS (sizeof(level_names) / sizeof(level_names[0]))
 
-// Characters that a terminal or a line reader obeys rather than shows: controls, line separators
-// and what turns the direction of writing.
-static bool is_unprintable(uint32_t rune)
-{
-    return rune < ' ' || (rune >= 0x7F && rune < 0xA0) || (rune >= 0x2028 && rune <= 0x202E) ||
-           (rune >= 0x2066 && rune <= 0x2069);
-}
-
-static void append_unprintable(struct buffer *line, uint32_t rune)
-{
-    if (rune == '\n')
-        buffer_string(line, "\\n");
-    else if (rune == '\r')
-        buffer_string(line, "\\r");
-    else if (rune == '\t')
-        buffer_string(line, "\\t");
-    else
-        buffer_format(line, "\\u%04" PRIx32, rune);
-}
-
 // The length of `t` up to the maximum, without half a character at the end.
 static uint32_t cut_size(struct text t)
 {
@@ -71,8 +51,10 @@ static void append_escaped(struct buffer *line, struct text t, enum log_format f
             at++;
             continue;
         }
-        if (is_unprintable(rune)) {
-            append_unprintable(line, rune);
+        char escape[TEXT_ESCAPE_BYTES];
+        uint32_t escape_size = text_escape(rune, escape);
+        if (escape_size > 0) {
+            buffer_append(line, escape, escape_size);
         } else {
             if (rune == '"' || rune == '\\') buffer_char(line, '\\');
             buffer_append(line, rest.data, size);

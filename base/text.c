@@ -59,3 +59,22 @@ bool text_is_utf8(struct text t)
     }
     return true;
 }
+
+static bool is_obeyed(uint32_t rune)
+{
+    return rune < ' ' || (rune >= 0x7F && rune < 0xA0) || (rune >= 0x2028 && rune <= 0x202E) ||
+           (rune >= 0x2066 && rune <= 0x2069);
+}
+
+uint32_t text_escape(uint32_t rune, char ret_escape[TEXT_ESCAPE_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+    char letter = rune == '\n' ? 'n' : rune == '\r' ? 'r' : rune == '\t' ? 't' : 'u';
+    if (!is_obeyed(rune)) return 0;
+    ret_escape[0] = '\\';
+    ret_escape[1] = letter;
+    if (letter != 'u') return 2;
+    for (uint32_t i = 0; i < 4; i++)
+        ret_escape[2 + i] = digits[rune >> (12 - 4 * i) & 0xF];
+    return TEXT_ESCAPE_BYTES;
+}

@@ -57,4 +57,11 @@ bool text_is_utf8(struct text t);
 // bytes there are not valid UTF-8 (then *ret_rune is untouched). t must not be empty.
 uint32_t text_rune(struct text t, uint32_t *ret_rune);
 
+#define TEXT_ESCAPE_BYTES 6u
+
+// What is written in the place of a character that a terminal or a line reader obeys rather than
+// shows, of controls, line separators and what turns the direction of writing: "\n", "\u001b".
+// Returns its length, 0 for any other character (then nothing is written).
+uint32_t text_escape(uint32_t rune, char ret_escape[TEXT_ESCAPE_BYTES]);
+
 #endif

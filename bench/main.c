@@ -10,9 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cli.h"
 #include "bench/peer.h"
 
 #include "base/banned.h"
+
+#define LINE_BYTES 4096u
 
 static const char help[] =
     "boskos-bench - loads boskosd and other servers, and measures them\n"
@@ -72,22 +75,23 @@ bool read_number(const char *text, double least, double most, double *ret_number
 
 void complain(const char *format, ...)
 {
+    char line[LINE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    (void)fputs("boskos-bench: ", stderr);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fputc('\n', stderr);
+    (void)vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
+    cli_complain("boskos-bench", "%s", line);
 }
 
 static int print_help(void)
 {
-    struct buffer list;
-    buffer_init(&list);
-    workload_list(&list);
-    (void)printf("%s%.*s", help, (int)list.size, list.data);
-    buffer_release(&list);
-    return 0;
+    struct buffer text;
+    buffer_init(&text);
+    buffer_string(&text, help);
+    workload_list(&text);
+    int code = cli_print("boskos-bench", buffer_as_text(&text));
+    buffer_release(&text);
+    return code;
 }
 
 int main(int argc, char **argv)

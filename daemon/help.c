@@ -1,5 +1,4 @@
-#include <stdio.h>
-
+#include "base/cli.h"
 #include "daemon/options.h"
 
 #include "base/banned.h"
@@ -53,7 +52,7 @@ static const char help[] =
     "Exit codes: 0 ended as asked, 1 the surroundings (port, folder, config), 2 the command line,\n"
     "4 damage in the data folder, 5 out of memory.\n";
 
-void print_help(void)
+int print_help(void)
 {
-    fputs(help, stdout);
+    return cli_print("boskosd", text_from(help));
 }

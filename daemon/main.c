@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/cli.h"
 #include "daemon/fault.h"
 #include "daemon/maintain.h"
 #include "daemon/notify.h"
@@ -179,9 +180,9 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); // a limit on file sizes is a full disk to us
     switch (options_read(argc, argv, &d.options, d.why, sizeof(d.why))) {
     case OPTIONS_RUN: break;
-    case OPTIONS_HELP: print_help(); return 0;
-    case OPTIONS_VERSION: puts("boskosd " BOSKOSD_VERSION); return 0;
-    case OPTIONS_WRONG: fprintf(stderr, "boskosd: %s\n", d.why); return 2;
+    case OPTIONS_HELP: return print_help();
+    case OPTIONS_VERSION: return cli_print("boskosd", TEXT("boskosd " BOSKOSD_VERSION "\n"));
+    case OPTIONS_WRONG: cli_complain("boskosd", "%s", d.why); return 2;
     }
     d.log = (struct log){.fd = STDERR_FILENO,
                          .level = d.options.log_level,
@@ -190,7 +191,7 @@ int main(int argc, char **argv)
     if (!d.options.in_memory) fault_watch(&d.log, d.options.data_dir);
     if (d.options.compact || d.options.repair) return maintain(&d.options, &d.log);
     if (access(d.options.config_path, R_OK) != 0) {
-        fprintf(stderr, "boskosd: --config: %s: %s\n", d.options.config_path, strerror(errno));
+        cli_complain("boskosd", "--config: %s: %s", d.options.config_path, strerror(errno));
         return 2;
     }
     return run(&d);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/cli.h"
 #include "base/clock.h"
 #include "engine/repair.h"
 #include "journal/journal.h"
@@ -16,7 +17,7 @@
 
 static void say_problem(const char *text)
 {
-    fprintf(stderr, "boskosd: %s\n", text);
+    cli_complain("boskosd", "%s", text);
 }
 
 // LMDB met a damaged page. There is no way back from here.

@@ -36,7 +36,7 @@ enum options_next { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_WRONG };
 enum options_next options_read(int argc, char **argv, struct options *ret_options, char *why,
                                size_t why_size);
 
-// daemon/help.c
-void print_help(void);
+// daemon/help.c. Returns the exit code.
+int print_help(void);
 
 #endif

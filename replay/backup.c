@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/cli.h"
 #include "replay/place.h"
 #include "replay/replay.h"
 #include "replay/say.h"
@@ -212,7 +213,7 @@ static void copy_is_damaged(void *context, const char *why)
 {
     struct backup *b = context;
     journal_copy_drop(b->copy);
-    (void)fprintf(stderr, "boskos-replay: %s\n", why);
+    cli_complain("boskos-replay", "%s", why);
     _exit(4);
 }
 
@@ -331,8 +332,7 @@ int replay_backup(struct replay *r)
         err = make(&b);
         if (err != BOSKOS_E_TRIMMED || i == BEGINNINGS_MAX) break;
         progress_end(&r->progress);
-        (void)fprintf(stderr, "boskos-replay: %s: boskosd has moved on; starting over\n",
-                      r->problem.text);
+        cli_complain("boskos-replay", "%s: boskosd has moved on; starting over", r->problem.text);
     }
     signals_release(&signals);
     if (err == 0) say_done(&b);

@@ -1,6 +1,5 @@
-#include <stdio.h>
-
 #include "base/assert.h"
+#include "base/cli.h"
 #include "replay/options.h"
 
 #include "base/banned.h"
@@ -208,13 +207,13 @@ static const char *const command_help[REPLAY_COMMANDS] = {
         "  boskos-replay backup --to /backup/boskos-$(date +%F)\n",
 };
 
-void print_help(void)
+int print_help(void)
 {
-    fputs(help, stdout);
+    return cli_print("boskos-replay", text_from(help));
 }
 
-void print_command_help(enum replay_command command)
+int print_command_help(enum replay_command command)
 {
     ASSERT(command_help[command] != NULL);
-    fputs(command_help[command], stdout);
+    return cli_print("boskos-replay", text_from(command_help[command]));
 }

@@ -7,11 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cli.h"
 #include "base/time.h"
 #include "replay/replay.h"
 
 #include "base/banned.h"
 
+#define PROGRAM "boskos-replay"
 #define WHY_BYTES 1024u
 #define PATH_BYTES 4096u
 
@@ -43,7 +45,7 @@ static void end_for_damage(void *context, const char *why)
 {
     struct replay *r = context;
     progress_end(&r->progress);
-    (void)fprintf(stderr, "boskos-replay: %s\n", why);
+    cli_complain(PROGRAM, "%s", why);
     _exit(4);
 }
 
@@ -51,7 +53,7 @@ static void say_noticed(void *context, const char *what)
 {
     struct replay *r = context;
     progress_end(&r->progress);
-    (void)fprintf(stderr, "boskos-replay: %s\n", what);
+    cli_complain(PROGRAM, "%s", what);
 }
 
 static int exit_code_of(int err)
@@ -83,8 +85,8 @@ static void say_compacted(struct replay *r)
     struct journal_problem problem = {0};
     if (source_look(r->source, &span, &problem) != 0) span = r->span;
     (void)time_format_nano(span.oldest_time_ns, text);
-    (void)fprintf(stderr, "boskos-replay: %s; compacted: oldest is %" PRIu64 " at %s\n",
-                  r->problem.text, span.oldest, text);
+    cli_complain(PROGRAM, "%s; compacted: oldest is %" PRIu64 " at %s", r->problem.text,
+                 span.oldest, text);
 }
 
 static int run(struct replay *r)
@@ -125,7 +127,7 @@ static int open_and_run(struct replay *r)
     if (err == BOSKOS_E_TRIMMED)
         say_compacted(r);
     else if (err != 0)
-        (void)fprintf(stderr, "boskos-replay: %s\n", r->problem.text);
+        cli_complain(PROGRAM, "%s", r->problem.text);
     source_close(r->source);
     return exit_code_of(err);
 }
@@ -140,12 +142,10 @@ int main(int argc, char **argv)
     case OPTIONS_RUN: break;
     case OPTIONS_HELP:
         if (options.arguments[0] != NULL && options_command_find(options.arguments[0], &command))
-            print_command_help(command);
-        else
-            print_help();
-        return 0;
-    case OPTIONS_VERSION: puts("boskos-replay " BOSKOSD_VERSION); return 0;
-    case OPTIONS_WRONG: (void)fprintf(stderr, "boskos-replay: %s\n", why); return 2;
+            return print_command_help(command);
+        return print_help();
+    case OPTIONS_VERSION: return cli_print(PROGRAM, TEXT(PROGRAM " " BOSKOSD_VERSION "\n"));
+    case OPTIONS_WRONG: cli_complain(PROGRAM, "%s", why); return 2;
     }
     watch_faults(&options);
     (void)signal(SIGXFSZ, SIG_IGN); // a limit on file sizes is a full disk

@@ -1,11 +1,10 @@
 #include "replay/options.h"
 
-#include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/cli.h"
 #include "replay/invariants.h"
 
 #include "base/banned.h"
@@ -14,7 +13,7 @@
 
 // Below 32: each is a bit in the set of flags that a command takes.
 enum flag {
-    FLAG_AT = 2, // 1 is what getopt calls a word that is no flag
+    FLAG_AT,
     FLAG_BAD,
     FLAG_BY,
     FLAG_FOLLOW,
@@ -41,34 +40,34 @@ enum flag {
     FLAG_VERSION,
 };
 
-static const struct option flags[] = {
-    {"at", required_argument, NULL, FLAG_AT},
-    {"bad", required_argument, NULL, FLAG_BAD},
-    {"by", required_argument, NULL, FLAG_BY},
-    {"data-dir", required_argument, NULL, FLAG_DATA_DIR},
-    {"file", required_argument, NULL, FLAG_FILE},
-    {"follow", no_argument, NULL, FLAG_FOLLOW},
-    {"from", required_argument, NULL, FLAG_FROM},
-    {"good", required_argument, NULL, FLAG_GOOD},
-    {"h", no_argument, NULL, FLAG_HELP},
-    {"help", no_argument, NULL, FLAG_HELP},
-    {"invariant", required_argument, NULL, FLAG_INVARIANT},
-    {"json", no_argument, NULL, FLAG_JSON},
-    {"kind", required_argument, NULL, FLAG_KIND},
-    {"owner", required_argument, NULL, FLAG_OWNER},
-    {"redact", no_argument, NULL, FLAG_REDACT},
-    {"refused", no_argument, NULL, FLAG_REFUSED},
-    {"request", required_argument, NULL, FLAG_REQUEST},
-    {"resource", required_argument, NULL, FLAG_RESOURCE},
-    {"reverse", no_argument, NULL, FLAG_REVERSE},
-    {"run", required_argument, NULL, FLAG_RUN},
-    {"state", required_argument, NULL, FLAG_STATE},
-    {"to", required_argument, NULL, FLAG_TO},
-    {"type", required_argument, NULL, FLAG_TYPE},
-    {"until", required_argument, NULL, FLAG_UNTIL},
-    {"version", no_argument, NULL, FLAG_VERSION},
-    {"with-userdata", no_argument, NULL, FLAG_WITH_USERDATA},
-    {NULL, 0, NULL, 0},
+static const struct cli_flag flags[] = {
+    {"at", CLI_VALUE, FLAG_AT},
+    {"bad", CLI_VALUE, FLAG_BAD},
+    {"by", CLI_VALUE, FLAG_BY},
+    {"data-dir", CLI_VALUE, FLAG_DATA_DIR},
+    {"file", CLI_VALUE, FLAG_FILE},
+    {"follow", CLI_ALONE, FLAG_FOLLOW},
+    {"from", CLI_VALUE, FLAG_FROM},
+    {"good", CLI_VALUE, FLAG_GOOD},
+    {"h", CLI_ALONE, FLAG_HELP},
+    {"help", CLI_ALONE, FLAG_HELP},
+    {"invariant", CLI_VALUE, FLAG_INVARIANT},
+    {"json", CLI_ALONE, FLAG_JSON},
+    {"kind", CLI_VALUE, FLAG_KIND},
+    {"owner", CLI_VALUE, FLAG_OWNER},
+    {"redact", CLI_ALONE, FLAG_REDACT},
+    {"refused", CLI_ALONE, FLAG_REFUSED},
+    {"request", CLI_VALUE, FLAG_REQUEST},
+    {"resource", CLI_VALUE, FLAG_RESOURCE},
+    {"reverse", CLI_ALONE, FLAG_REVERSE},
+    {"run", CLI_VALUE, FLAG_RUN},
+    {"state", CLI_VALUE, FLAG_STATE},
+    {"to", CLI_VALUE, FLAG_TO},
+    {"type", CLI_VALUE, FLAG_TYPE},
+    {"until", CLI_VALUE, FLAG_UNTIL},
+    {"version", CLI_ALONE, FLAG_VERSION},
+    {"with-userdata", CLI_ALONE, FLAG_WITH_USERDATA},
+    {NULL, CLI_ALONE, 0},
 };
 
 #define BIT(flag) (1u << (flag))
@@ -108,20 +107,8 @@ struct reader {
     uint32_t given; // bits of the flags above
     const char *to[TO_MAX];
     uint32_t to_count;
-    char *why;
-    size_t why_size;
+    struct cli cli;
 };
-
-static bool wrong(struct reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static bool wrong(struct reader *r, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(r->why, r->why_size, format, arguments);
-    va_end(arguments);
-    return false;
-}
 
 bool options_command_find(const char *name, enum replay_command *ret_command)
 {
@@ -136,16 +123,16 @@ bool options_command_find(const char *name, enum replay_command *ret_command)
 static bool read_point(struct reader *r, const char *name, const char *value, struct point *point)
 {
     if (point_parse(value, point)) return true;
-    return wrong(r,
-                 "--%s: \"%s\" is no point in time; give the number of a command, a time as "
-                 "2026-03-01T14:02:00Z, or a span before the end as -10m",
-                 name, value);
+    return cli_wrong(&r->cli,
+                     "--%s: \"%s\" is no point in time; give the number of a command, a time as "
+                     "2026-03-01T14:02:00Z, or a span before the end as -10m",
+                     name, value);
 }
 
 // What it is depends on the command, which may come later.
 static bool keep_to(struct reader *r, const char *value)
 {
-    if (r->to_count == TO_MAX) return wrong(r, "--to: given more than twice");
+    if (r->to_count == TO_MAX) return cli_wrong(&r->cli, "--to: given more than twice");
     r->to[r->to_count++] = value;
     return true;
 }
@@ -189,29 +176,24 @@ static bool read_word(struct reader *r, const char *word)
     struct options *o = r->options;
     if (!r->has_command) {
         r->has_command = options_command_find(word, &o->command);
-        return r->has_command || wrong(r, "\"%s\" is no command; see boskos-replay --help", word);
+        return r->has_command ||
+               cli_wrong(&r->cli, "\"%s\" is no command; see boskos-replay --help", word);
     }
     if (o->arguments_count >= commands[o->command].arguments_most)
-        return wrong(r, "\"%s\": %s takes no further argument", word, commands[o->command].name);
+        return cli_wrong(&r->cli, "\"%s\": %s takes no further argument", word,
+                         commands[o->command].name);
     o->arguments[o->arguments_count++] = word;
     return true;
 }
 
-// getopt takes the start of a name for the whole; Go's flags, which these are like, do not.
-static bool is_whole(const char *text, const struct option *flag)
-{
-    size_t size = strlen(flag->name);
-    text += text[1] == '-' ? 2 : 1;
-    return strncmp(text, flag->name, size) == 0 && (text[size] == '\0' || text[size] == '=');
-}
-
 static bool check_flags(struct reader *r)
 {
-    for (const struct option *f = flags; f->name != NULL; f++) {
-        if (f->val >= FLAG_DATA_DIR || (r->given & BIT(f->val)) == 0) continue;
-        if ((commands[r->options->command].flags & BIT(f->val)) != 0) continue;
-        return wrong(r, "--%s: %s has no such option; see boskos-replay %s --help", f->name,
-                     commands[r->options->command].name, commands[r->options->command].name);
+    for (const struct cli_flag *f = flags; f->name != NULL; f++) {
+        if (f->number >= FLAG_DATA_DIR || (r->given & BIT(f->number)) == 0) continue;
+        if ((commands[r->options->command].flags & BIT(f->number)) != 0) continue;
+        return cli_wrong(&r->cli, "--%s: %s has no such option; see boskos-replay %s --help",
+                         f->name, commands[r->options->command].name,
+                         commands[r->options->command].name);
     }
     return true;
 }
@@ -225,7 +207,7 @@ static bool read_to(struct reader *r)
         bool is_path = o->command == REPLAY_BACKUP ||
                        (o->command == REPLAY_EXPORT && !point_parse(r->to[i], &o->to));
         if (is_path && o->to_path != NULL)
-            return wrong(r, "--to: \"%s\" and \"%s\": give one", o->to_path, r->to[i]);
+            return cli_wrong(&r->cli, "--to: \"%s\" and \"%s\": give one", o->to_path, r->to[i]);
         if (is_path) o->to_path = r->to[i];
         if (!is_path && !read_point(r, "to", r->to[i], &o->to)) return false;
     }
@@ -239,10 +221,10 @@ static bool check_kind(struct reader *r)
         if (strcmp(command_kind_name(i), kind) == 0) return true;
     }
     return kind == NULL ||
-           wrong(r,
-                 "--kind: \"%s\" is none of acquire acquirebystate release update reset config "
-                 "expire reap clean clock started repaired",
-                 kind);
+           cli_wrong(&r->cli,
+                     "--kind: \"%s\" is none of acquire acquirebystate release update reset config "
+                     "expire reap clean clock started repaired",
+                     kind);
 }
 
 // Most commands name no owner, type or request: an empty one would be all of those.
@@ -255,7 +237,7 @@ static bool check_filters(struct reader *r)
         {"resource", o->resource}, {"owner", o->owner}, {"type", o->type}, {"request", o->request}};
     for (uint32_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++) {
         if (filters[i].value != NULL && filters[i].value[0] == '\0')
-            return wrong(r, "--%s: it is empty", filters[i].name);
+            return cli_wrong(&r->cli, "--%s: it is empty", filters[i].name);
     }
     return true;
 }
@@ -265,10 +247,10 @@ static bool check_why(struct reader *r)
     const struct options *o = r->options;
     struct point p;
     if ((o->arguments_count == 1) == (o->request != NULL))
-        return wrong(r, "why: give the number of a command, or --request ID");
+        return cli_wrong(&r->cli, "why: give the number of a command, or --request ID");
     if (o->arguments_count == 0 || (point_parse(o->arguments[0], &p) && p.kind == POINT_SEQ))
         return true;
-    return wrong(r, "why: \"%s\" is no number of a command", o->arguments[0]);
+    return cli_wrong(&r->cli, "why: \"%s\" is no number of a command", o->arguments[0]);
 }
 
 static bool check_bisect(struct reader *r)
@@ -276,11 +258,11 @@ static bool check_bisect(struct reader *r)
     const struct options *o = r->options;
     struct invariant invariant;
     if (o->good.kind == POINT_NONE || o->bad.kind == POINT_NONE)
-        return wrong(r, "bisect: give --good POINT and --bad POINT");
+        return cli_wrong(&r->cli, "bisect: give --good POINT and --bad POINT");
     if ((o->run == NULL) == (o->invariant == NULL))
-        return wrong(r, "bisect: give --run COMMAND or --invariant NAME");
+        return cli_wrong(&r->cli, "bisect: give --run COMMAND or --invariant NAME");
     if (o->invariant != NULL && !invariant_parse(o->invariant, &invariant))
-        return wrong(r, "--invariant: \"%s\" is none of " INVARIANT_NAMES, o->invariant);
+        return cli_wrong(&r->cli, "--invariant: \"%s\" is none of " INVARIANT_NAMES, o->invariant);
     return true;
 }
 
@@ -291,11 +273,12 @@ static bool check_command(struct reader *r)
     switch (o->command) {
     case REPLAY_LOG:
         if (!check_filters(r)) return false;
-        if (o->reverse && o->follow) return wrong(r, "log: --reverse and --follow: give one");
+        if (o->reverse && o->follow)
+            return cli_wrong(&r->cli, "log: --reverse and --follow: give one");
         if (o->follow && o->to.kind != POINT_NONE)
-            return wrong(r, "log: --follow and --to: give one");
+            return cli_wrong(&r->cli, "log: --follow and --to: give one");
         if (o->follow && o->file != NULL)
-            return wrong(r, "log: --follow: to a --file nothing is added");
+            return cli_wrong(&r->cli, "log: --follow: to a --file nothing is added");
         return check_kind(r);
     case REPLAY_DIFF:
         for (uint32_t i = 0; i < o->arguments_count; i++) {
@@ -308,14 +291,15 @@ static bool check_command(struct reader *r)
             strcmp(o->by, "resource") == 0) {
             return true;
         }
-        return wrong(r, "--by: \"%s\" is none of owner type resource", o->by);
+        return cli_wrong(&r->cli, "--by: \"%s\" is none of owner type resource", o->by);
     case REPLAY_BISECT: return check_bisect(r);
     case REPLAY_EXPORT:
         if (o->redact && o->with_userdata)
-            return wrong(r, "export: --redact replaces userdata, --with-userdata keeps it: give "
-                            "one");
-        return o->to_path != NULL || wrong(r, "export: give --to FILE");
-    case REPLAY_BACKUP: return o->to_path != NULL || wrong(r, "backup: give --to DIR");
+            return cli_wrong(&r->cli,
+                             "export: --redact replaces userdata, --with-userdata keeps it: give "
+                             "one");
+        return o->to_path != NULL || cli_wrong(&r->cli, "export: give --to FILE");
+    case REPLAY_BACKUP: return o->to_path != NULL || cli_wrong(&r->cli, "backup: give --to DIR");
     case REPLAY_INFO:
     case REPLAY_SHOW:
     case REPLAY_WHO:
@@ -329,13 +313,14 @@ static bool check_command(struct reader *r)
 static bool check(struct reader *r)
 {
     struct options *o = r->options;
-    if (!r->has_command) return wrong(r, "which command? see boskos-replay --help");
+    if (!r->has_command) return cli_wrong(&r->cli, "which command? see boskos-replay --help");
     if (o->arguments_count < commands[o->command].arguments_least)
-        return wrong(r, "%s: an argument is missing; see boskos-replay %s --help",
-                     commands[o->command].name, commands[o->command].name);
+        return cli_wrong(&r->cli, "%s: an argument is missing; see boskos-replay %s --help",
+                         commands[o->command].name, commands[o->command].name);
     if (o->file != NULL && o->command == REPLAY_BACKUP)
-        return wrong(r, "backup: it is of a data folder, not of a --file");
-    if (o->file != NULL && o->data_dir != NULL) return wrong(r, "--file and --data-dir: give one");
+        return cli_wrong(&r->cli, "backup: it is of a data folder, not of a --file");
+    if (o->file != NULL && o->data_dir != NULL)
+        return cli_wrong(&r->cli, "--file and --data-dir: give one");
     if (o->data_dir == NULL) o->data_dir = DATA_DIR;
     return check_flags(r) && read_to(r) && check_command(r);
 }
@@ -350,32 +335,24 @@ enum options_next options_read(int argc, char **argv, struct options *ret_option
                                size_t why_size)
 {
     struct options options = {0};
-    struct reader r = {.options = &options, .why = why, .why_size = why_size};
+    struct reader r = {.options = &options,
+                       .cli = {.argc = argc,
+                               .argv = argv,
+                               .flags = flags,
+                               .unknown = "there is no such option; see boskos-replay --help",
+                               .is_word = is_span,
+                               .why = why,
+                               .why_size = why_size}};
     enum options_next next = OPTIONS_RUN;
-    int flag;
-    int index = 0;
-    int at = optind; // of the flag itself: a value may follow it in an argument of its own
-    opterr = 0;
-    while ((flag = getopt_long_only(argc, argv, "-:", flags, &index)) != -1) {
-        const char *text = argv[at];
-        at = optind;
-        bool is_word = flag == 1 || (flag == '?' && is_span(text));
-        if (flag == ':') {
-            (void)wrong(&r, "%s: a value is missing", text);
-            return OPTIONS_WRONG;
-        }
-        if (!is_word && (flag == '?' || !is_whole(text, &flags[index]))) {
-            (void)wrong(&r, "%s: there is no such option; see boskos-replay --help", text);
-            return OPTIONS_WRONG;
-        }
+    struct cli_argument a;
+    enum cli_step step;
+    while ((step = cli_next(&r.cli, &a)) != CLI_END) {
+        if (step == CLI_WRONG || (step == CLI_WORD && !read_word(&r, a.text))) return OPTIONS_WRONG;
+        if (step == CLI_WORD) continue;
+        enum flag flag = (enum flag)a.flag->number;
         if (flag == FLAG_VERSION) return OPTIONS_VERSION;
         if (flag == FLAG_HELP) next = OPTIONS_HELP;
-        bool is_good = is_word ? read_word(&r, flag == 1 ? optarg : text)
-                               : read_flag(&r, (enum flag)flag, flags[index].name, optarg);
-        if (!is_good) return OPTIONS_WRONG;
-    }
-    for (; optind < argc; optind++) { // behind --
-        if (!read_word(&r, argv[optind])) return OPTIONS_WRONG;
+        if (!read_flag(&r, flag, a.flag->name, a.value)) return OPTIONS_WRONG;
     }
     if (next == OPTIONS_RUN && !check(&r)) return OPTIONS_WRONG;
     if (next == OPTIONS_HELP)

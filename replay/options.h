@@ -55,8 +55,8 @@ enum options_next options_read(int argc, char **argv, struct options *ret_option
 // "info" -> REPLAY_INFO. False when there is no such command.
 bool options_command_find(const char *name, enum replay_command *ret_command);
 
-// help.c: the general help, or that of a command.
-void print_help(void);
-void print_command_help(enum replay_command command);
+// help.c: the general help, or that of a command. Each returns the exit code.
+int print_help(void);
+int print_command_help(enum replay_command command);
 
 #endif

@@ -696,5 +696,5 @@ int main(void)
         cmocka_unit_test(test_time_parse),
     };
     int failed = cmocka_run_group_tests_name("base", tests, NULL, NULL);
-    return failed + test_base_log();
+    return failed + test_base_log() + test_base_cli();
 }

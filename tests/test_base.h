@@ -7,4 +7,7 @@
 // Runs the tests of base/log.h; returns how many failed.
 int test_base_log(void);
 
+// Runs the tests of base/cli.h; returns how many failed.
+int test_base_cli(void);
+
 #endif

@@ -157,6 +157,22 @@ class Options(boskosd.DaemonTest):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertRegex(done.stdout, r"\Aboskosd \d+\.\d+\S*\n\Z", "one line with name and version was expected")
 
+    def test_nowhere_to_print(self):
+        for flag in ("--help", "--version"):
+            with self.subTest(flag=flag), open("/dev/full", "wb") as full:
+                done = subprocess.run([boskosd.PROGRAM, flag], stdout=full, stderr=subprocess.PIPE, text=True,
+                                      timeout=boskosd.PATIENCE, check=False)
+                self.assertEqual((done.returncode, done.stderr),
+                                 (1, "boskosd: cannot write to stdout: No space left on device\n"))
+
+    def test_what_a_terminal_would_obey(self):
+        for row in (["--no\033[2Jpe\n"], ["--port", "\033[2J\n"], ["--config", "\033[2J\n"]):
+            with self.subTest(line=row):
+                done = self.run_once(*row)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn("\\u001b[2J", done.stderr)
+                self.assertRegex(done.stderr, r"\A[^\x00-\x1f]+\n\Z", "one line that moves nothing was expected")
+
     def test_taken(self):
         for flags in TAKEN:
             with self.subTest(flags=flags):

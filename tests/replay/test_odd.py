@@ -7,6 +7,7 @@ usage: test_odd.py [unittest's arguments], with BOSKOS_REPLAY and MAKE_HISTORY i
 import json
 import os
 import shutil
+import subprocess
 import unittest
 
 import folder
@@ -61,6 +62,21 @@ class Odd(unittest.TestCase):
         self.assertEqual([s["good"] for s in snapshots], [True, False])
         self.run_one("export", "--to", os.path.join(self.top, "exported"), says=None)
         self.run_one("backup", "--to", os.path.join(self.top, "copy"), code=4, says=name)
+
+    def test_nowhere_to_print(self):
+        for words in (["--help"], ["--version"], ["show", "--help"], ["--data-dir", self.data, "show"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([PROGRAM, *words], stdout=full, stderr=subprocess.PIPE, timeout=20, check=False)
+            self.assertEqual((done.returncode, done.stderr),
+                             (1, b"boskos-replay: cannot write to stdout: No space left on device\n"), words)
+
+    def test_what_a_terminal_would_obey(self):
+        odd = "\033[2J\n\x9b"
+        for words in ([odd], ["show", "--at", odd], ["show", "--" + odd], ["show", "--data-dir", "/" + odd],
+                      ["show", "--file", "/" + odd], ["who", odd, "--data-dir", self.data]):
+            ended = folder.Ended([PROGRAM, *words])
+            self.assertIn(ended.code, (1, 2), str(ended))
+            self.assertRegex(ended.err, rb"\A[^\x00-\x1f]+\\u001b\[2J\\n\\u009b[^\x00-\x1f]*\n\Z", words)
 
     def test_pipes(self):
         for name in ("LOCK", "WITNESS", f"snapshot-{2 * EVERY:020}"):
