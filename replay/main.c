@@ -129,7 +129,7 @@ static int open_and_run(struct replay *r)
     else if (err != 0)
         cli_complain(PROGRAM, "%s", r->problem.text);
     source_close(r->source);
-    return exit_code_of(err);
+    return r->is_backwards ? 2 : exit_code_of(err);
 }
 
 int main(int argc, char **argv)

@@ -17,6 +17,7 @@ int replay_fail(struct replay *r, int err, const char *format, ...)
 
 int replay_backwards(struct replay *r)
 {
+    r->is_backwards = true;
     return replay_fail(r, BOSKOS_E_NOT_FOUND, "--from %s is after --to %s",
                        r->options->from.text != NULL ? r->options->from.text : "the oldest",
                        r->options->to.text != NULL ? r->options->to.text : "the end");
@@ -30,8 +31,12 @@ int replay_stretch(struct replay *r, uint64_t *ret_from, uint64_t *ret_to)
     if (err == 0)
         err = point_find(r->source, &r->span, &r->options->to, r->span.last, &to, &r->problem);
     if (err != 0) return err;
-    bool is_backwards = point_instant(&r->span, &r->options->from, &begin) &&
-                        point_instant(&r->span, &r->options->to, &end) && begin > end;
+    const struct point *first = &r->options->from, *last = &r->options->to;
+    bool is_backwards =
+        first->kind == POINT_SEQ && last->kind == POINT_SEQ
+            ? first->seq > last->seq
+            : point_instant(&r->span, first, &begin) && point_instant(&r->span, last, &end) &&
+                  begin > end;
     if (is_backwards || from > to + 1) return replay_backwards(r);
     *ret_from = from;
     *ret_to = to;

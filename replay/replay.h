@@ -20,6 +20,7 @@ struct replay {
     struct progress progress;
     struct walk_report report; // to the progress line
     struct journal_problem problem;
+    bool is_backwards; // --from is after --to: the command line is wrong
 };
 
 // Each returns 0 or a code of base/error.h, and then problem.text is the line to print.
@@ -47,7 +48,7 @@ int replay_fail(struct replay *r, int err, const char *format, ...)
 // it ends at the present end. *ret_from is *ret_to + 1 when there is none.
 int replay_stretch(struct replay *r, uint64_t *ret_from, uint64_t *ret_to);
 
-// Writes the line that a stretch ends before it begins. BOSKOS_E_NOT_FOUND.
+// Writes the line that a stretch ends before it begins, for exit code 2. BOSKOS_E_NOT_FOUND.
 int replay_backwards(struct replay *r);
 
 // What was done to an exported file with these flags (SLICE_..., journal/slice.h): for people, and

@@ -188,7 +188,7 @@ class Past(Asked):
 
     def check_refused(self, *words):
         ended = folder.Ended([self.program, "--data-dir", self.top, *words])
-        is_good = ended.code == 1 and ended.out == b"" and b"--from " in ended.err and b" is after " in ended.err
+        is_good = ended.code == (2 if b" is after --to " in ended.err else 1) and ended.out == b"" and b"--from " in ended.err and b" is after " in ended.err
         return None if is_good else f"it ends before it begins: {ended}{ended.out}"
 
     @staticmethod

@@ -502,7 +502,7 @@ END
 
     def test_refused(self):
         source = ["--data-dir", self.history(2, 50, 0)]
-        for code, said, options in [(2, b"give one", ["--redact", "--with-userdata"]), (1, b"after", ["--from", "9", "--until", "7"]),
+        for code, said, options in [(2, b"give one", ["--redact", "--with-userdata"]), (2, b"after", ["--from", "9", "--until", "7"]),
                                     (1, b"no command 51", ["--until", "51"])]:
             ended = folder.Ended([program, *source, "export", "--to", self.path("file"), *options])
             self.assertEqual(ended.code, code, str(ended))
