@@ -113,7 +113,7 @@ int recovery_load(struct journal *j, uint64_t most_seq, uint64_t hash_seed, cons
     int err = journal_snapshots(j, ret_set_aside != NULL, &seqs, &count);
     if (err != 0) {
         snprintf(problem->text, sizeof(problem->text), "the snapshots cannot be listed: %s",
-                 boskos_error_text(err));
+                 err == BOSKOS_E_READ_ONLY ? "this user may not" : boskos_error_text(err));
         return err;
     }
     for (size_t i = 0; i < count; i++) {

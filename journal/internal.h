@@ -65,6 +65,7 @@ struct journal {
     struct file_state data_seen, table_seen; // data.mdb and lock.mdb when it was
     bool has_stops_held;                     // SIGTSTP waits; the mask from before
     sigset_t signals_before;
+    enum journal_witness witness; // when it was opened
     int witness_fd;
     bool witness_is_full; // it could not be written for want of space, and that was said
 };

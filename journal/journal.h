@@ -97,6 +97,16 @@ void journal_close(struct journal *j);
 int journal_open_read(const struct journal_options *options, struct journal **ret_journal,
                       struct journal_problem *problem);
 
+// What the tail witness of a journal opened only to be read was like then. A damaged or missing one
+// does not say whether the log has lost its end, and is no damage of the log.
+enum journal_witness {
+    JOURNAL_WITNESS_UNSEEN, // somebody had the journal
+    JOURNAL_WITNESS_GOOD,   // and the log has what it says
+    JOURNAL_WITNESS_MISSING,
+    JOURNAL_WITNESS_DAMAGED,
+};
+enum journal_witness journal_witness(const struct journal *j);
+
 // Of a journal opened only to be read: looks for the ends of the log as they are now.
 int journal_refresh(struct journal *j, struct journal_problem *problem);
 

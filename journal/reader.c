@@ -407,6 +407,11 @@ int journal_refresh(struct journal *j, struct journal_problem *problem)
     return journal_ends_find(j, problem);
 }
 
+enum journal_witness journal_witness(const struct journal *j)
+{
+    return j->witness;
+}
+
 bool journal_is_held(const struct journal *j)
 {
     return j->is_beside;

@@ -197,10 +197,13 @@ int witness_check(struct journal *j, struct journal_problem *problem)
         if (err != 0 || j->is_beside) return err;
         if (read == BOSKOS_E_NOT_FOUND || read == BOSKOS_E_CORRUPT) {
             notice_none(j, found.text, "");
+            j->witness =
+                read == BOSKOS_E_CORRUPT ? JOURNAL_WITNESS_DAMAGED : JOURNAL_WITNESS_MISSING;
             return 0;
         }
         if (read != 0) return journal_problem(problem, read, 0, "%s", found.text);
         err = check(j, &w, problem);
+        if (err == 0) j->witness = JOURNAL_WITNESS_GOOD;
         if (err != BOSKOS_E_CORRUPT || i > 0) return err;
     }
 }

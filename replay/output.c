@@ -15,11 +15,18 @@
 #define DRAIN_BYTES (256u * 1024)
 #define FORMAT_BYTES 1024u
 
+// One that obeys escape sequences.
+static bool is_terminal(int fd)
+{
+    const char *term = getenv("TERM");
+    return isatty(fd) && (term == NULL || strcmp(term, "dumb") != 0);
+}
+
 void output_init(struct output *o)
 {
     const char *no_color = getenv("NO_COLOR");
     *o = (struct output){.file = stdout};
-    o->is_coloured = isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0');
+    o->is_coloured = is_terminal(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0');
     buffer_init(&o->line);
 }
 
@@ -122,7 +129,7 @@ void output_cell(struct output *o, struct text word, uint32_t width)
 
 void progress_init(struct progress *p)
 {
-    *p = (struct progress){.clock = clock_system(), .is_wanted = isatty(STDERR_FILENO)};
+    *p = (struct progress){.clock = clock_system(), .is_wanted = is_terminal(STDERR_FILENO)};
     progress_begin(p, "commands");
 }
 

@@ -18,7 +18,7 @@ struct output {
     struct buffer line; // what is gathered until output_flush
 };
 
-// stdout. Colours when it is a terminal and NO_COLOR is not set.
+// stdout. Colours when it is a terminal, TERM is not dumb and NO_COLOR is not set.
 void output_init(struct output *o);
 
 // Writes out what is gathered. What cannot be written is said by output_close.
@@ -51,7 +51,8 @@ void output_cell(struct output *o, struct text word, uint32_t width);
 
 // ---- progress ---------------------------------------------------------------
 
-// A line on stderr about work that takes more than a second, when that is a terminal.
+// A line on stderr about work that takes more than a second, when that is a terminal and TERM
+// is not dumb.
 struct progress {
     struct clock clock;
     bool is_wanted;

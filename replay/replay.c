@@ -32,11 +32,10 @@ int replay_stretch(struct replay *r, uint64_t *ret_from, uint64_t *ret_to)
         err = point_find(r->source, &r->span, &r->options->to, r->span.last, &to, &r->problem);
     if (err != 0) return err;
     const struct point *first = &r->options->from, *last = &r->options->to;
-    bool is_backwards =
-        first->kind == POINT_SEQ && last->kind == POINT_SEQ
-            ? first->seq > last->seq
-            : point_instant(&r->span, first, &begin) && point_instant(&r->span, last, &end) &&
-                  begin > end;
+    bool is_backwards = first->kind == POINT_SEQ && last->kind == POINT_SEQ
+                            ? first->seq > last->seq
+                            : point_instant(&r->span, first, &begin) &&
+                                  point_instant(&r->span, last, &end) && begin > end;
     if (is_backwards || from > to + 1) return replay_backwards(r);
     *ret_from = from;
     *ret_to = to;

@@ -89,6 +89,11 @@ bool source_is_held(const struct source *s)
     return s->slice == NULL && journal_is_held(s->journal);
 }
 
+enum journal_witness source_witness(const struct source *s)
+{
+    return s->slice != NULL ? JOURNAL_WITNESS_UNSEEN : journal_witness(s->journal);
+}
+
 // ---- how far it reaches -------------------------------------------------------
 
 uint64_t source_first(const struct source *s)
@@ -116,7 +121,8 @@ int source_snapshots(struct source *s, uint64_t **ret_seqs, size_t *ret_count,
             problem->seq = 0;
             (void)snprintf(problem->text, sizeof(problem->text),
                            "%s: the snapshots cannot be listed: %s", s->options.data_dir,
-                           boskos_error_text(err));
+                           err == BOSKOS_E_READ_ONLY ? "this user may not; run as that of boskosd"
+                                                     : boskos_error_text(err));
             return err;
         }
     }

@@ -45,6 +45,10 @@ const char *source_name(const struct source *s);
 // Has a daemon the folder, by the last read?
 bool source_is_held(const struct source *s);
 
+// The tail witness of a folder when it was opened; of an exported file, which has none, as of a
+// folder that a daemon has.
+enum journal_witness source_witness(const struct source *s);
+
 // The sequence numbers of the states that replaying can begin with, oldest first; `oldest` of the
 // span among them. Returned, caller frees with free().
 int source_bases(struct source *s, uint64_t **ret_seqs, size_t *ret_count,

@@ -208,12 +208,22 @@ static int check_digest(struct verification *v)
 
 static void print_verified(const struct verification *v)
 {
+    static const char *const words[] = {[JOURNAL_WITNESS_UNSEEN] = NULL,
+                                        [JOURNAL_WITNESS_GOOD] = "good",
+                                        [JOURNAL_WITNESS_MISSING] = "missing",
+                                        [JOURNAL_WITNESS_DAMAGED] = "damaged"};
     struct output *out = &v->r->out;
+    enum journal_witness witness = source_witness(v->r->source);
     if (v->r->options->json) {
         output_format(out,
                       "{\"from\":%" PRIu64 ",\"to\":%" PRIu64 ",\"results\":%" PRIu64
-                      ",\"snapshots\":%" PRIu64 "}\n",
+                      ",\"snapshots\":%" PRIu64,
                       v->from, v->to, v->rows, v->snapshots);
+        if (words[witness] != NULL)
+            say_json_text(out, ",\"witness\":", text_from(words[witness]));
+        else
+            output_string(out, ",\"witness\":null");
+        output_string(out, "}\n");
         return;
     }
     output_format(out, "commands %" PRIu64 " to %" PRIu64 " replayed: ", v->from, v->to);
@@ -221,6 +231,12 @@ static void print_verified(const struct verification *v)
     output_string(out, " and ");
     say_count(out, v->snapshots, "snapshot", "snapshots");
     output_string(out, " are as stored\n");
+    if (witness == JOURNAL_WITNESS_MISSING || witness == JOURNAL_WITNESS_DAMAGED) {
+        output_format(out,
+                      "WITNESS is %s: whether acknowledged commands are lost behind %" PRIu64
+                      " cannot be told\n",
+                      words[witness], v->r->span.last);
+    }
 }
 
 int replay_verify(struct replay *r)

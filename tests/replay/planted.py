@@ -172,7 +172,7 @@ class Rig:
         ended = self.verify(self.program, self.data, "--json")
         said = json.loads(checked(ended, "the history without a bug"))
         wanted = {"from": 1, "to": self.commands, "results": self.commands,
-                  "snapshots": self.commands // self.every}
+                  "snapshots": self.commands // self.every, "witness": "good"}
         if said != wanted:
             raise Failure(f"the history without a bug: {wanted} was wanted, and verify says {said}")
 

@@ -6,6 +6,7 @@ usage: test_odd.py [unittest's arguments], with BOSKOS_REPLAY and MAKE_HISTORY i
 
 import json
 import os
+import pty
 import shutil
 import subprocess
 import unittest
@@ -62,6 +63,58 @@ class Odd(unittest.TestCase):
         self.assertEqual([s["good"] for s in snapshots], [True, False])
         self.run_one("export", "--to", os.path.join(self.top, "exported"), says=None)
         self.run_one("backup", "--to", os.path.join(self.top, "copy"), code=4, says=name)
+
+    def test_witness(self):
+        def verified(witness, says=None):
+            self.assertEqual(json.loads(self.run_one("verify", "--json", says=says))["witness"], witness)
+            lines = self.run_one("verify", says=says).decode().splitlines()
+            self.assertEqual(lines[1:], [] if says is None else [
+                f"WITNESS is {witness}: whether acknowledged commands are lost behind {COMMANDS} cannot be told"])
+
+        verified("good")
+        with open(self.file("WITNESS"), "r+b") as f:
+            f.seek(20)
+            f.write(b"x")
+        verified("damaged", "WITNESS is damaged")
+        os.remove(self.file("WITNESS"))
+        verified("missing", "WITNESS is missing")
+
+    def test_folder_that_cannot_be_listed(self):
+        os.chmod(self.file(""), 0o311)
+        program = shutil.copy(PROGRAM, self.top)
+        os.chmod(self.top, 0o755)
+        os.chmod(self.data, 0o755)
+        for name in ("LOCK", "WITNESS", "data.mdb"):
+            os.chmod(self.file(name), 0o644)
+        user = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+        done = subprocess.run([program, "--data-dir", self.data, "show"], capture_output=True, text=True, timeout=20,
+                              check=False, **user)
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, f"boskos-replay: {self.data}: the snapshots cannot be listed: this user may not; run as that of "
+                             "boskosd\n"))
+
+    def on_terminal(self, **environment):
+        """What `show` prints on a terminal of its own."""
+        ours, theirs = pty.openpty()
+        kept = {name: value for name, value in os.environ.items() if name not in ("TERM", "NO_COLOR")}
+        with subprocess.Popen([PROGRAM, "--data-dir", self.data, "show"], stdin=subprocess.DEVNULL, stdout=theirs,
+                              stderr=subprocess.PIPE, env={**kept, **environment}) as process:
+            os.close(theirs)
+            out = b""
+            try:
+                while more := os.read(ours, 65536):
+                    out += more
+            except OSError:  # the other end was closed
+                pass
+            self.assertEqual((process.stderr.read(), process.wait(20)), (b"", 0))
+        os.close(ours)
+        return out
+
+    def test_colours(self):
+        self.assertIn(b"\033[", self.on_terminal(TERM="xterm"))
+        self.assertIn(b"\033[", self.on_terminal(TERM="xterm", NO_COLOR=""))
+        self.assertNotIn(b"\033", self.on_terminal(TERM="xterm", NO_COLOR="1"))
+        self.assertNotIn(b"\033", self.on_terminal(TERM="dumb"))
 
     def test_nowhere_to_print(self):
         for words in (["--help"], ["--version"], ["show", "--help"], ["--data-dir", self.data, "show"]):
