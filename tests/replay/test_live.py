@@ -107,7 +107,8 @@ def slots(daemon):
     with open(os.path.join(daemon.journal, "lock.mdb"), "rb") as f:
         table = f.read()
     found = []
-    for at in range(128, len(table) - 63, 64):  # behind two parts of the head, each on lines of its own
+    used, = struct.unpack_from("=I", table, 56)  # what is behind these is from before a start
+    for at in range(128, 128 + 64 * used, 64):  # behind two parts of the head, each on lines of its own
         transaction, process = struct.unpack_from("=QI", table, at)
         if process not in (0, daemon.process.pid) and transaction != (1 << 64) - 1:
             found.append(process)
