@@ -60,7 +60,7 @@ static int file_open(const char *folder, int *ret_fd, uint64_t *ret_size)
     struct stat status;
     char *path = journal_path(folder, AHEAD_NAME);
     if (path == NULL) return ENOMEM;
-    int fd = journal_file_open(path, O_RDWR | O_NONBLOCK);
+    int fd = journal_file_open(path, O_RDWR);
     int rc = fd < 0 ? -fd : 0;
     if (rc == 0 && fstat(fd, &status) != 0) rc = errno;
     free(path);

@@ -177,9 +177,9 @@ int ahead_tail_read(struct journal *j, MDB_txn *txn, bool is_quiet, struct journ
     if (t->from != from || t->run.first != first) reset(t, from, first);
 
     char *path = journal_path(j->path, AHEAD_NAME);
-    int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    rc = path == NULL ? ENOMEM : 0;
-    if (rc == 0 && (fd < 0 || fstat(fd, &status) != 0)) rc = errno;
+    int fd = path == NULL ? -ENOMEM : journal_plain_open(path, O_RDONLY);
+    rc = fd < 0 ? -fd : 0;
+    if (rc == 0 && fstat(fd, &status) != 0) rc = errno;
     free(path);
     if (rc == ENOENT) {
         reset(t, from, first);

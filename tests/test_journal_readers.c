@@ -76,7 +76,8 @@ static void *ask_figures(void *context)
 static void a_stopped_reader_stops_nobody(void **state)
 {
     struct folder *f = *state;
-    struct journal *j = must_open(f);
+    const struct journal_options options = {.dir = f->dir, .map_bytes = MAP_BYTES, .ahead = true};
+    struct journal *j = NULL;
     struct journal_cursor *c = NULL;
     struct record r;
     struct journal_row row;
@@ -84,8 +85,11 @@ static void a_stopped_reader_stops_nobody(void **state)
     uint32_t cleared = 7;
     int ends[2];
     char byte = 0;
-    for (int i = 0; i < 3; i++) // so that there are free pages
+    assert_int_equal(journal_open(&options, &j, &f->problem), 0);
+    for (int i = 0; i < 3; i++) { // so that there are free pages
         assert_int_equal(append_numbered(j, 20, NULL), 0);
+        assert_int_equal(journal_drain(j, &f->problem), 0);
+    }
     assert_int_equal(pipe(ends), 0);
     pid_t child = fork();
     if (child == 0) hold_readers_mutex(f, ends[1]);
