@@ -10,7 +10,8 @@ shift
 
 harmless='
     memchr memcmp memcpy memmove memset strcasecmp strchr strcmp strcpy strlen strncmp strrchr strstr strtol strtoul
-    strerror qsort bsearch free abort _exit atexit snprintf vsnprintf sprintf fprintf stderr errno
+    strerror qsort bsearch free abort _exit atexit snprintf vsnprintf sprintf fprintf stderr errno strtoull
+    fwrite fflush ferror stdout
     fork waitpid getppid prctl setrlimit signal lstat
     pthread_cond_[a-z]* pthread_condattr_[a-z]* pthread_mutex_[a-z]* pthread_mutexattr_[a-z]* pthread_self pthread_join pthread_clockjoin_np __udivti3
     pthread_key_[a-z]* pthread_getspecific pthread_setspecific pthread_sigmask sigaddset sigemptyset sigwait
