@@ -5,6 +5,17 @@
 #define BASE_BYTES_H
 
 #include <stdint.h>
+#include <string.h>
+
+// In one move: these are called a dozen times for each record.
+static inline uint64_t bytes_swapped_u64(uint64_t value)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return __builtin_bswap64(value);
+#else
+    return value;
+#endif
+}
 
 static inline void bytes_put_u16(uint8_t *to, uint16_t value)
 {
@@ -19,16 +30,15 @@ static inline uint16_t bytes_get_u16(const uint8_t *from)
 
 static inline void bytes_put_u64(uint8_t *to, uint64_t value)
 {
-    for (int i = 0; i < 8; i++)
-        to[i] = (uint8_t)(value >> (56 - 8 * i));
+    value = bytes_swapped_u64(value);
+    memcpy(to, &value, sizeof(value));
 }
 
 static inline uint64_t bytes_get_u64(const uint8_t *from)
 {
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | from[i];
-    return value;
+    uint64_t value;
+    memcpy(&value, from, sizeof(value));
+    return bytes_swapped_u64(value);
 }
 
 #endif

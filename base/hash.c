@@ -7,8 +7,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "base/bytes.h"
-
 #include "base/banned.h"
 
 // Up to here a copy beside the chained checksum is cheaper than setting up a stream.
@@ -77,15 +75,4 @@ void hash128_stream_add(struct hash128_stream *s, const void *bytes, size_t size
 struct hash128 hash128_stream_value(const struct hash128_stream *s)
 {
     return from_xxh(XXH3_128bits_digest(&s->state));
-}
-
-void hash128_encode(struct hash128 h, uint8_t ret_bytes[HASH128_BYTES])
-{
-    bytes_put_u64(ret_bytes, h.high);
-    bytes_put_u64(ret_bytes + 8, h.low);
-}
-
-struct hash128 hash128_decode(const uint8_t bytes[HASH128_BYTES])
-{
-    return (struct hash128){bytes_get_u64(bytes), bytes_get_u64(bytes + 8)};
 }

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
+
 // A number of 128 bits; written to disk as 16 bytes, high first, big-endian.
 struct hash128 {
     uint64_t high, low;
@@ -55,7 +57,15 @@ static inline int hash128_equal(struct hash128 a, struct hash128 b)
     return a.high == b.high && a.low == b.low;
 }
 
-void hash128_encode(struct hash128 h, uint8_t ret_bytes[HASH128_BYTES]);
-struct hash128 hash128_decode(const uint8_t bytes[HASH128_BYTES]);
+static inline void hash128_encode(struct hash128 h, uint8_t ret_bytes[HASH128_BYTES])
+{
+    bytes_put_u64(ret_bytes, h.high);
+    bytes_put_u64(ret_bytes + 8, h.low);
+}
+
+static inline struct hash128 hash128_decode(const uint8_t bytes[HASH128_BYTES])
+{
+    return (struct hash128){bytes_get_u64(bytes), bytes_get_u64(bytes + 8)};
+}
 
 #endif

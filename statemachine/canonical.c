@@ -9,6 +9,16 @@ static int write_to_buffer(void *data, const char *bytes, size_t size)
     return 0;
 }
 
+// What rows and commands are mostly made of is written here, in one move: the first byte of a short
+// form, or a number of 64 bits. msgpack-c writes the rest.
+#define FIXINT_MAX 0x7fu
+#define FIXSTR 0xa0u
+#define FIXSTR_BYTES_MAX 31u
+#define FIXARRAY 0x90u
+#define FIXARRAY_COUNT_MAX 15u
+#define UINT64_BYTE 0xcfu
+#define BIN8_BYTE 0xc4u
+
 static msgpack_packer packer_of(struct buffer *out)
 {
     return (msgpack_packer){.data = out, .callback = write_to_buffer};
@@ -32,6 +42,16 @@ void canonical_bool(struct buffer *out, bool value)
 
 void canonical_u64(struct buffer *out, uint64_t value)
 {
+    if (value <= FIXINT_MAX) {
+        buffer_char(out, (char)value);
+        return;
+    }
+    if (value > UINT32_MAX) {
+        uint8_t bytes[1 + sizeof(value)] = {UINT64_BYTE};
+        bytes_put_u64(bytes + 1, value);
+        buffer_append(out, bytes, sizeof(bytes));
+        return;
+    }
     msgpack_packer p = packer_of(out);
     msgpack_pack_uint64(&p, value);
 }
@@ -44,8 +64,12 @@ void canonical_i64(struct buffer *out, int64_t value)
 
 void canonical_text(struct buffer *out, struct text t)
 {
-    msgpack_packer p = packer_of(out);
-    msgpack_pack_str(&p, t.size);
+    if (t.size <= FIXSTR_BYTES_MAX) {
+        buffer_char(out, (char)(FIXSTR | t.size));
+    } else {
+        msgpack_packer p = packer_of(out);
+        msgpack_pack_str(&p, t.size);
+    }
     buffer_append(out, t.data, t.size);
 }
 
@@ -60,15 +84,17 @@ void canonical_text_or_nil(struct buffer *out, struct text t)
 
 void canonical_hash(struct buffer *out, struct hash128 h)
 {
-    uint8_t bytes[HASH128_BYTES];
-    hash128_encode(h, bytes);
-    msgpack_packer p = packer_of(out);
-    msgpack_pack_bin(&p, sizeof(bytes));
+    uint8_t bytes[2 + HASH128_BYTES] = {BIN8_BYTE, HASH128_BYTES};
+    hash128_encode(h, bytes + 2);
     buffer_append(out, bytes, sizeof(bytes));
 }
 
 void canonical_array(struct buffer *out, uint32_t count)
 {
+    if (count <= FIXARRAY_COUNT_MAX) {
+        buffer_char(out, (char)(FIXARRAY | count));
+        return;
+    }
     msgpack_packer p = packer_of(out);
     msgpack_pack_array(&p, count);
 }
@@ -186,15 +212,14 @@ int64_t canonical_read_i64(struct canonical_reader *r)
     return read_negative(r, 8, INT32_MIN);
 }
 
-struct text canonical_read_text(struct canonical_reader *r)
+// Kept out of line, so that reading a short one stays short.
+__attribute__((noinline)) static struct text read_long_text(struct canonical_reader *r)
 {
     uint8_t byte = peek(r);
     uint64_t size = 0;
     if (byte == 0xc1) return fail(r), TEXT_NONE;
     r->at++;
-    if (byte >= 0xa0 && byte <= 0xbf) {
-        size = byte & 0x1f;
-    } else if (byte == 0xd9) {
+    if (byte == 0xd9) {
         size = read_number(r, 1, 31);
     } else if (byte == 0xda) {
         size = read_number(r, 2, UINT8_MAX);
@@ -206,6 +231,17 @@ struct text canonical_read_text(struct canonical_reader *r)
     if (!has(r, size)) return fail(r), TEXT_NONE;
     struct text t = text_of((const char *)r->at, size);
     r->at += size;
+    return t;
+}
+
+struct text canonical_read_text(struct canonical_reader *r)
+{
+    uint8_t byte = peek(r);
+    if (byte < FIXSTR || byte > (FIXSTR | FIXSTR_BYTES_MAX)) return read_long_text(r);
+    size_t size = byte & FIXSTR_BYTES_MAX;
+    if (!has(r, 1 + size)) return fail(r), TEXT_NONE;
+    struct text t = text_of((const char *)r->at + 1, size);
+    r->at += 1 + size;
     return t;
 }
 
