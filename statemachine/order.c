@@ -4,9 +4,11 @@
 
 #include "base/assert.h"
 
+// The largest nodes stay below 1 KiB: from there on malloc first puts all its freed small blocks in
+// order.
 #define LEAF_MIN 4u    // capacity of a small set's leaf
-#define LEAF_MAX 64u   // and of a large one's
-#define INNER_MAX 32u  // children of an inner node
+#define LEAF_MAX 62u   // and of a large one's
+#define INNER_MAX 31u  // children of an inner node
 #define HEIGHT_MAX 12u // enough for 2^32 entries in badly filled nodes
 
 struct leaf {
@@ -71,12 +73,19 @@ static struct text name_of(const struct order *o, const void *item)
     return o->name != NULL ? o->name(item) : TEXT_NONE;
 }
 
+// Kept out of line, so that comparing keys stays short.
+__attribute__((noinline)) static int compare_names(const struct order *o,
+                                                   const struct order_entry *e, struct text name)
+{
+    return o->name != NULL ? text_compare(o->name(e->item), name) : 0;
+}
+
 // Below, at or above zero as `e` is below, at or above (key, name).
-static int compare(const struct order *o, const struct order_entry *e, uint64_t key,
-                   struct text name)
+static inline int compare(const struct order *o, const struct order_entry *e, uint64_t key,
+                          struct text name)
 {
     if (e->key != key) return e->key < key ? -1 : 1;
-    return o->name != NULL ? text_compare(o->name(e->item), name) : 0;
+    return compare_names(o, e, name);
 }
 
 // The place of the first entry of the leaf that is not below (key, name).
@@ -258,7 +267,7 @@ void order_insert(struct order *o, uint64_t key, void *item)
     o->size++;
 
     if (l->count == l->capacity && l->capacity < LEAF_MAX) {
-        l = leaf_resize(l, l->capacity * 2);
+        l = leaf_resize(l, l->capacity * 2 < LEAF_MAX ? l->capacity * 2 : LEAF_MAX);
         replace_node(o, &path, o->height, l);
     }
     if (l->count < l->capacity) {

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 
 #define CAPACITY_MIN 16u
+#define CAPACITY_KEPT 4096u // up to here a table does not shrink: it would only grow again
 
 // A slot is the item's address with the top bits of its hash in the bits that are zero in every
 // such address, so that an item of another hash is seldom touched: it would be far from the
@@ -117,7 +118,7 @@ void table_remove(struct table *t, const void *item)
     t->slots[hole] = 0;
     t->count--;
     // A quarter of the least load: far enough from growing again.
-    if (t->capacity > CAPACITY_MIN && t->count < t->capacity / 8) resize(t, t->capacity / 2);
+    if (t->capacity > CAPACITY_KEPT && t->count < t->capacity / 8) resize(t, t->capacity / 2);
 }
 
 void *table_next(const struct table *t, uint32_t *at)

@@ -128,13 +128,11 @@ struct pool *pool_take(struct sm *sm, struct type *t, struct symbol *state)
 {
     struct pool *p = pool_find(sm, t, state);
     if (p != NULL) return p;
-    p = must_calloc(1, sizeof(*p));
-    p->item.hash = pair_hash(t, state);
-    p->type = t;
-    p->state = symbol_share(state);
+    p = must_malloc(sizeof(*p));
+    *p = (struct pool){
+        .item = {pair_hash(t, state)}, .type = t, .state = symbol_share(state), .after = t->pools};
     order_init(&p->unowned, name_of);
     order_init(&p->owned, name_of);
-    p->after = t->pools;
     if (t->pools != NULL) t->pools->before = p;
     t->pools = p;
     table_add(&sm->pools, p);
@@ -175,11 +173,11 @@ void holder_add(struct sm *sm, struct type *t, struct symbol *owner)
 {
     struct holder *h = holder_find(sm, t, owner);
     if (h == NULL) {
-        h = must_calloc(1, sizeof(*h));
-        h->item.hash = pair_hash(t, owner);
-        h->type = t;
-        h->owner = symbol_share(owner);
-        h->after = t->holders;
+        h = must_malloc(sizeof(*h));
+        *h = (struct holder){.item = {pair_hash(t, owner)},
+                             .type = t,
+                             .owner = symbol_share(owner),
+                             .after = t->holders};
         if (t->holders != NULL) t->holders->before = h;
         t->holders = h;
         table_add(&sm->holders, h);
