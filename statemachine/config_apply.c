@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#define NAMES_AHEAD 16u // whose places in the table are brought near
+
 // ---- the built-in reaper's and cleaner's settings ---------------------------
 
 static void reaper_clear(struct sm *sm)
@@ -155,6 +157,17 @@ static void take_name(struct sm *sm, const struct sm_entry *e, struct text name)
     r->is_seen = true;
 }
 
+// Makes room for the names at once. Those that are there already are counted too, when most are
+// new.
+static void expect_names(struct sm *sm, const struct command_config *c)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < c->entries_count; i++) {
+        count += c->entries[i].names_count;
+    }
+    if (count > 2 * (uint64_t)sm->resources.count) table_reserve(&sm->resources, (uint32_t)count);
+}
+
 // Static names that are not in the config any more: upkeep deletes them, or takes them on.
 static void drop_names(struct sm *sm)
 {
@@ -187,9 +200,14 @@ void apply_config(struct sm *sm, const struct command *command)
     take_settings(sm, c);
     take_types(sm, c);
     take_cycles(sm);
+    expect_names(sm, c);
     for (uint32_t i = 0; i < c->entries_count; i++) {
-        for (uint32_t j = 0; j < c->entries[i].names_count; j++) {
-            take_name(sm, &c->entries[i], c->entries[i].names[j]);
+        const struct sm_entry *e = &c->entries[i];
+        for (uint32_t j = 0; j < e->names_count; j++) {
+            if (j + NAMES_AHEAD < e->names_count) {
+                table_expect_slot(&sm->resources, sm_hash(sm, e->names[j + NAMES_AHEAD]));
+            }
+            take_name(sm, e, e->names[j]);
         }
     }
     drop_names(sm);

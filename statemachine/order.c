@@ -73,56 +73,65 @@ static struct text name_of(const struct order *o, const void *item)
     return o->name != NULL ? o->name(item) : TEXT_NONE;
 }
 
-// Kept out of line, so that comparing keys stays short.
-__attribute__((noinline)) static int compare_names(const struct order *o,
-                                                   const struct order_entry *e, struct text name)
+static inline const struct order_entry *entry_at(const void *first, size_t stride, uint32_t index)
 {
-    return o->name != NULL ? text_compare(o->name(e->item), name) : 0;
+    return (const void *)((const char *)first + index * stride);
 }
 
-// Below, at or above zero as `e` is below, at or above (key, name).
-static inline int compare(const struct order *o, const struct order_entry *e, uint64_t key,
-                          struct text name)
+// Of the entries from `begin` on that have this key, how many are below the name, or equal to it.
+// Kept out of line, so that what compares keys stays short.
+__attribute__((noinline)) static uint32_t
+count_below_named(const struct order *o, const void *first, size_t stride, uint32_t begin,
+                  uint32_t count, uint64_t key, struct text name, bool or_equal)
 {
-    if (e->key != key) return e->key < key ? -1 : 1;
-    return compare_names(o, e, name);
+    uint32_t low = begin, high = count;
+    if (o->name == NULL) return or_equal ? 1 : 0; // keys are unique
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        const struct order_entry *e = entry_at(first, stride, middle);
+        int order = e->key != key ? 1 : text_compare(o->name(e->item), name);
+        if (order < 0 || (order == 0 && or_equal)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low - begin;
+}
+
+// Of `count` entries that lie `stride` bytes apart, in order, how many are below (key, name); with
+// `or_equal` how many are not above it. Without branches that depend on the keys: which way a
+// search goes cannot be foreseen.
+static inline uint32_t count_below(const struct order *o, const void *first, size_t stride,
+                                   uint32_t count, uint64_t key, struct text name, bool or_equal)
+{
+    uint32_t low = 0;
+    for (uint32_t left = count; left > 0;) {
+        uint32_t half = (left + 1) / 2;
+        const struct order_entry *e = entry_at(first, stride, low + half - 1);
+        low += e->key < key ? half : 0;
+        left -= half;
+    }
+    if (low == count || entry_at(first, stride, low)->key != key) return low;
+    return low + count_below_named(o, first, stride, low, count, key, name, or_equal);
 }
 
 // The place of the first entry of the leaf that is not below (key, name).
 static uint32_t leaf_place(const struct order *o, const struct leaf *l, uint64_t key,
                            struct text name)
 {
-    uint32_t low = 0;
-    uint32_t high = l->count;
     // Most insertions go to the end: what was touched last is newest.
-    if (high > 0 && compare(o, &l->entries[high - 1], key, name) < 0) return high;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (compare(o, &l->entries[middle], key, name) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    if (l->count > 0 && l->entries[l->count - 1].key < key) return l->count;
+    return count_below(o, l->entries, sizeof(l->entries[0]), l->count, key, name, false);
 }
 
 // The child that holds (key, name): the last whose lowest entry is not above it, or the first.
 static uint32_t inner_place(const struct order *o, const struct inner *n, uint64_t key,
                             struct text name)
 {
-    uint32_t low = 0;
-    uint32_t high = n->count;
-    if (compare(o, &n->kids[high - 1].low, key, name) <= 0) return high - 1;
-    while (high - low > 1) {
-        uint32_t middle = (low + high) / 2;
-        if (compare(o, &n->kids[middle].low, key, name) <= 0) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    if (n->kids[n->count - 1].low.key < key) return n->count - 1;
+    uint32_t below = count_below(o, n->kids, sizeof(n->kids[0]), n->count, key, name, true);
+    return below == 0 ? 0 : below - 1;
 }
 
 static struct leaf *descend(const struct order *o, uint64_t key, struct text name,
@@ -263,7 +272,7 @@ void order_insert(struct order *o, uint64_t key, void *item)
     if (o->root == NULL) o->root = leaf_new(LEAF_MIN);
     struct leaf *l = descend(o, key, name, &path);
     uint32_t place = leaf_place(o, l, key, name);
-    ASSERT(place == l->count || compare(o, &l->entries[place], key, name) != 0);
+    ASSERT(place == l->count || l->entries[place].item != item);
     o->size++;
 
     if (l->count == l->capacity && l->capacity < LEAF_MAX) {
@@ -375,14 +384,35 @@ static void join_path(struct order *o, struct path *path)
     }
 }
 
+// The leaf that has an entry which is there, and its place. The lowest goes most often, and is
+// found without a look at other items, which may be far from the processor.
+static struct leaf *find_item(const struct order *o, uint64_t key, const void *item,
+                              struct path *path, uint32_t *ret_place)
+{
+    void *node = o->root;
+    for (uint32_t depth = 0; depth < o->height; depth++) {
+        path->node[depth] = node;
+        path->kid[depth] = 0;
+        node = path->node[depth]->kids[0].node;
+    }
+    struct leaf *l = node;
+    uint32_t place = 0;
+    if (l->entries[0].item != item) {
+        struct text name = name_of(o, item);
+        l = descend(o, key, name, path);
+        place = leaf_place(o, l, key, name);
+    }
+    ASSERT(place < l->count && l->entries[place].item == item && l->entries[place].key == key);
+    *ret_place = place;
+    return l;
+}
+
 void order_remove(struct order *o, uint64_t key, void *item)
 {
     struct path path;
+    uint32_t place;
     ASSERT(o->size > 0);
-    struct text name = name_of(o, item);
-    struct leaf *l = descend(o, key, name, &path);
-    uint32_t place = leaf_place(o, l, key, name);
-    ASSERT(place < l->count && l->entries[place].item == item && l->entries[place].key == key);
+    struct leaf *l = find_item(o, key, item, &path, &place);
 
     o->size--;
     l->count--;
