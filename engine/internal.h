@@ -26,6 +26,7 @@
 #define CLEAN_LINES_MAX 20u          // log lines on what one of them misses
 #define SWEEP_PERIOD_NS NS_PER_S     // an `expire` for dead queue entries alone
 #define REAP_CHECK_NS NS_PER_S       // how often the reaper's next round is looked up
+#define BATCH_BYTES_KEPT (4u << 20)  // of payloads: a larger batch gives its memory back
 #define CONFIG_RETRY_NS NS_PER_S     // after the disk or the map was too full for one
 #define SHADOW_WAKE_NS (100 * NS_PER_MS)
 #define READERS_CHECK_NS (60 * NS_PER_S)

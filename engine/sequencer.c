@@ -102,7 +102,10 @@ static void batch_clear(struct batch *b)
 {
     b->count = 0;
     b->commands = 0;
-    buffer_clear(&b->bytes);
+    if (b->bytes.capacity > BATCH_BYTES_KEPT)
+        buffer_release(&b->bytes); // it had a config
+    else
+        buffer_clear(&b->bytes);
 }
 
 static void batch_clear_rows(struct batch *b)
@@ -177,6 +180,7 @@ static void note_own(struct engine *e, const struct slot *s)
         log_event(e->options.log, LOG_INFO, "the config changed", LOG_F_U64("seq", s->seq));
         config_free(e->config);
         e->config = NULL;
+        command_decoder_clear(e->decoder);
         break;
     case COMMAND_REAP:
         atomic_fetch_add(&c->reaped, 1);

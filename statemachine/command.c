@@ -252,7 +252,7 @@ void command_decoder_free(struct command_decoder *d)
     free(d);
 }
 
-static void decoder_reset(struct command_decoder *d)
+void command_decoder_clear(struct command_decoder *d)
 {
     if (d->blocks == NULL) return;
     free_blocks(d->blocks->next);
@@ -496,7 +496,7 @@ int command_decode(struct command_decoder *d, uint32_t kind, struct text payload
                    struct command *ret_command)
 {
     if (command_kind_name(kind) == NULL) return BOSKOS_E_MALFORMED;
-    decoder_reset(d);
+    command_decoder_clear(d);
     struct canonical_reader r = canonical_reader_of(payload);
     struct command c = {.kind = (enum command_kind)kind};
     decode_parameters(&r, d, &c);

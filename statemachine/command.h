@@ -175,6 +175,9 @@ struct command_decoder;
 struct command_decoder *command_decoder_new(void); // returned, caller frees
 void command_decoder_free(struct command_decoder *d);
 
+// Gives back the memory of large lists, as of a config; what was decoded last is gone.
+void command_decoder_clear(struct command_decoder *d);
+
 // The command of a record. Its texts point into `payload`, its lists into the decoder: both are
 // borrowed until the next decode. BOSKOS_E_MALFORMED for anything that command_encode does not
 // write, also for encodings that are longer than they need be or keys out of order.
