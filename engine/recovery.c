@@ -159,7 +159,6 @@ int recovery_decode(const struct sm *sm, struct command_decoder *decoder,
                     const struct record *record, struct command *ret_command,
                     struct journal_problem *problem)
 {
-    struct command c;
     if (record->semantics > SM_SEMANTICS) {
         problem->seq = record->seq;
         snprintf(problem->text, sizeof(problem->text),
@@ -169,15 +168,14 @@ int recovery_decode(const struct sm *sm, struct command_decoder *decoder,
         return BOSKOS_E_TOO_NEW;
     }
     if (record->seq != sm_seq(sm) + 1 || record->time_ns < sm_time_ns(sm) ||
-        command_decode(decoder, record->kind, record->payload, &c) != 0) {
+        command_decode(decoder, record->kind, record->payload, ret_command) != 0) {
         problem->seq = record->seq;
         snprintf(problem->text, sizeof(problem->text),
                  "data.mdb: record %" PRIu64 " is not a command that can follow", record->seq);
         return BOSKOS_E_CORRUPT;
     }
-    c.seq = record->seq;
-    c.time_ns = record->time_ns;
-    *ret_command = c;
+    ret_command->seq = record->seq;
+    ret_command->time_ns = record->time_ns;
     return 0;
 }
 

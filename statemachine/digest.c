@@ -33,10 +33,34 @@ static void put_u64(struct bytes *b, uint64_t value)
     b->at += sizeof(value);
 }
 
+// A short text in two moves that may overlap: most are short, and each change copies eight of them.
+static inline void bytes_copy(uint8_t *to, const char *from, size_t size)
+{
+    if (size > 16) {
+        memcpy(to, from, size);
+    } else if (size >= 8) {
+        uint64_t first, last;
+        memcpy(&first, from, 8);
+        memcpy(&last, from + size - 8, 8);
+        memcpy(to, &first, 8);
+        memcpy(to + size - 8, &last, 8);
+    } else if (size >= 4) {
+        uint32_t first, last;
+        memcpy(&first, from, 4);
+        memcpy(&last, from + size - 4, 4);
+        memcpy(to, &first, 4);
+        memcpy(to + size - 4, &last, 4);
+    } else {
+        for (size_t i = 0; i < size; i++) {
+            to[i] = (uint8_t)from[i];
+        }
+    }
+}
+
 static void put_text(struct bytes *b, struct text t)
 {
     put_u64(b, t.size);
-    if (t.size > 0) memcpy(b->at, t.data, t.size);
+    bytes_copy(b->at, t.data, t.size);
     b->at += t.size;
 }
 
