@@ -168,7 +168,8 @@ static int data_write(struct journal *j, struct writing *w, struct journal_probl
     rc = all_put(j, txn, w);
     size_t added = (size_t)(w->end - end);
     if (rc == 0)
-        rc = journal_trim_some(j, txn, added == 0 ? TRIM_ALONE : TRIM_BESIDE + 2 * added, &first);
+        rc = journal_trim_some(j, txn, w->end, added == 0 ? TRIM_ALONE : TRIM_BESIDE + 2 * added,
+                               &first);
     if (rc == 0)
         rc = mdb_txn_commit(txn);
     else

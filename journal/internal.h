@@ -228,9 +228,11 @@ int journal_build_place(struct journal *built, const char *name, bool *ret_is_pl
 
 #define TRIM_MORE_ROWS 64u
 
-// Removes up to `most` of the records that are to go, with their rows, in a transaction. 0 or an
-// MDB_ code; *ret_first is the first record that stays, once the transaction is committed.
-int journal_trim_some(struct journal *j, MDB_txn *txn, size_t most, uint64_t *ret_first);
+// Removes up to `most` of the records that are to go, with their rows, in a transaction in which
+// the log ends before `end`; its last record stays. 0 or an MDB_ code; *ret_first is the first
+// record that stays, once the transaction is committed.
+int journal_trim_some(struct journal *j, MDB_txn *txn, uint64_t end, size_t most,
+                      uint64_t *ret_first);
 
 // ---- pages.c: before LMDB sees it --------------------------------------------
 

@@ -114,12 +114,14 @@ static int table_trim(MDB_txn *txn, MDB_dbi table, uint64_t before, size_t most,
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-int journal_trim_some(struct journal *j, MDB_txn *txn, size_t most, uint64_t *ret_first)
+int journal_trim_some(struct journal *j, MDB_txn *txn, uint64_t end, size_t most,
+                      uint64_t *ret_first)
 {
-    uint64_t first = journal_first(j), first_row;
+    uint64_t first = journal_first(j), first_row, before = atomic_load(&j->trim_before);
     *ret_first = first;
     if (!journal_is_trimming(j)) return 0;
-    int rc = table_trim(txn, j->log, atomic_load(&j->trim_before), most, &first);
+    if (before >= end) before = end - 1; // AHEAD goes on behind the last record
+    int rc = table_trim(txn, j->log, before, most, &first);
     // There is a row for each record, but for missing ones: these many will do.
     if (rc == 0) rc = table_trim(txn, j->results, first, most + TRIM_MORE_ROWS, &first_row);
     if (rc == 0) *ret_first = first;
