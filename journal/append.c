@@ -53,8 +53,10 @@ static int record_put(MDB_cursor *cursor, struct record *r, struct hash128 befor
     return value_put(cursor, chained, r->payload, r->chain);
 }
 
+// The end of the log is the appending thread's: who only drains has no records of its own.
 static int records_put(const struct journal *j, MDB_cursor *cursor, struct writing *w)
 {
+    if (w->count == 0) return 0;
     struct hash128 before = j->last_chain;
     uint64_t time_ns = j->last_time_ns;
     int rc = 0;
