@@ -90,10 +90,10 @@ struct ahead_tail {
     size_t at_size; // how many of them there is room for
 };
 
-// Reads on from the frames that a transaction on data.mdb says are not in it. `is_quiet`: nobody
-// writes, so that a frame which is followed by good ones is damage (BOSKOS_E_CORRUPT), not the end.
-// Without AHEAD there is none.
-int ahead_tail_read(struct journal *j, MDB_txn *txn, bool is_quiet,
+// Reads on from the frames that a transaction on data.mdb says are not in it, up to the record
+// `last`. `is_quiet`: nobody writes, so that a frame which is followed by good ones is damage
+// (BOSKOS_E_CORRUPT), not the end. Without AHEAD there is none.
+int ahead_tail_read(struct journal *j, MDB_txn *txn, uint64_t last, bool is_quiet,
                     struct journal_problem *problem);
 void ahead_tail_release(struct journal *j);
 

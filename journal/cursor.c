@@ -94,17 +94,28 @@ static int still_check(struct journal_cursor *c, struct journal_problem *problem
 }
 
 // AHEAD is looked at only by who has come to the end of data.mdb.
-static int ends_look(struct journal_cursor *c, uint64_t next, struct journal_problem *problem)
+static int ends_look(struct journal_cursor *c, struct journal_problem *problem)
 {
     int err = journal_ends_look(c->j, c->log, problem);
-    if (err != 0 || next < atomic_load(&c->j->drained)) return err;
+    if (err != 0 || c->next < atomic_load(&c->j->drained)) return err;
     return journal_tail_look(c->j, c->txn, problem);
+}
+
+// A transaction for whoever only reads, with the ends of the log as they are in it.
+static int reader_open(struct journal_cursor *c, struct journal_problem *problem)
+{
+    int err = JOURNAL_AGAIN;
+    while (err == JOURNAL_AGAIN) {
+        txn_close(c);
+        err = txn_open(c, problem);
+        if (err == 0) err = ends_look(c, problem);
+    }
+    return err;
 }
 
 static int reader_resume(struct journal_cursor *c, struct journal_problem *problem)
 {
-    int err = txn_open(c, problem);
-    if (err == 0) err = ends_look(c, c->next, problem);
+    int err = reader_open(c, problem);
     if (err == 0) err = still_check(c, problem);
     if (err != 0) txn_close(c);
     return err;
@@ -166,8 +177,7 @@ int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *
     c->stretch_max = STRETCH_RECORDS_MAX;
     c->rows_before = UINT64_MAX;
     if (!j->is_reader && from > atomic_load(&j->drained)) err = journal_drain(j, problem);
-    if (err == 0) err = txn_open(c, problem);
-    if (err == 0 && j->is_reader) err = ends_look(c, from, problem);
+    if (err == 0) err = j->is_reader ? reader_open(c, problem) : txn_open(c, problem);
     if (err == 0 && (from < journal_first(j) || from > journal_end(j)))
         err = outside(j, from, problem);
     c->opened = j->opened;
@@ -365,7 +375,8 @@ static bool damaged_tail_copy(struct journal_cursor *c)
 {
     if (atomic_load(&c->j->drained) == UINT64_MAX) atomic_store(&c->j->drained, c->next);
     if (c->next < atomic_load(&c->j->drained)) return false;
-    if (c->next == atomic_load(&c->j->drained) && ahead_tail_read(c->j, c->txn, false, NULL) != 0)
+    if (c->next == atomic_load(&c->j->drained) &&
+        ahead_tail_read(c->j, c->txn, UINT64_MAX, false, NULL) != 0)
         return false;
     return tail_copy(c, UINT64_MAX, NULL) == 0 && c->count > 0;
 }

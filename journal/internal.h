@@ -62,6 +62,7 @@ struct journal {
     bool is_beside;     // somebody has it
     uint64_t map_ahead; // how much more is mapped than data.mdb has
     uint64_t opened;    // how often env was
+    unsigned looks;     // in a row that asked for another
     struct file_state data_seen, table_seen; // data.mdb and lock.mdb when it was
     bool has_stops_held;                     // SIGTSTP waits; the mask from before
     sigset_t signals_before;
@@ -184,7 +185,10 @@ int journal_read_begin(struct journal *j, MDB_txn **ret_txn, struct journal_prob
 void journal_read_end(struct journal *j, MDB_txn *txn);
 
 // Of a journal opened only to be read: looks in AHEAD for what the transaction does not have, and
-// lets the log end behind it. Beside a daemon only what it has acknowledged counts.
+// lets the log end behind it. Beside a daemon only what it has acknowledged counts, and when some
+// of that is in neither, it was moved after the transaction had begun: JOURNAL_AGAIN says that all
+// is to be looked at in another one.
+#define JOURNAL_AGAIN 1 // no error's code
 int journal_tail_look(struct journal *j, MDB_txn *txn, struct journal_problem *problem);
 
 // To take a slot in LMDB's table of readers means to wait for a mutex that it shares with all
@@ -207,6 +211,7 @@ int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct has
 
 // Finds the ends of the log, and checks that its last record follows from the one before.
 int journal_ends_find(struct journal *j, struct journal_problem *problem);
+// In a transaction; JOURNAL_AGAIN.
 int journal_ends_read(struct journal *j, MDB_txn *txn, struct journal_problem *problem);
 
 // Where the log in data.mdb begins and ends, without looking at its records: equal when there are

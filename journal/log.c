@@ -142,11 +142,14 @@ int journal_ends_read(struct journal *j, MDB_txn *txn, struct journal_problem *p
 
 int journal_ends_find(struct journal *j, struct journal_problem *problem)
 {
-    MDB_txn *txn = NULL;
-    int err = journal_read_begin(j, &txn, problem);
-    if (err != 0) return err;
-    err = journal_ends_read(j, txn, problem);
-    journal_read_end(j, txn);
+    int err = JOURNAL_AGAIN;
+    while (err == JOURNAL_AGAIN) {
+        MDB_txn *txn = NULL;
+        err = journal_read_begin(j, &txn, problem);
+        if (err != 0) return err;
+        err = journal_ends_read(j, txn, problem);
+        journal_read_end(j, txn);
+    }
     return err;
 }
 

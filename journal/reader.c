@@ -23,7 +23,9 @@
 // still what is there. What stands in its way for a moment only is waited for.
 
 #define TRY_PAUSE_MS 10
-#define TRIES_MAX 500          // then it was no matter of a moment
+#define TRIES_MAX 500  // then it was no matter of a moment
+#define LOOKS_MAX 100u // at AHEAD, without a pause
+#define WITNESS_LOOKS 3
 #define MAP_AHEAD (1ull << 30) // so that the map seldom must follow a file that grows
 
 // The name of a file in the journal's folder and what is known of it.
@@ -212,6 +214,7 @@ static int environment_alone(struct journal *j, bool *ret_again, struct journal_
     if (err != 0) return err;
     map_size(j, &data);
     j->opened++;
+    ahead_tail_release(j); // it may be of another log
     return journal_environment_read(j, DATA_NAME, problem);
 }
 
@@ -251,6 +254,7 @@ static int environment_beside(struct journal *j, bool *ret_again, struct journal
     if (err != 0) return err;
     map_size(j, &data);
     j->opened++;
+    ahead_tail_release(j); // it may be of another log
     err = journal_environment_join(j, problem);
     // A moment later it may be other files that have these names.
     if (file_look(j, DATA_NAME, &data_now) != 0 || file_look(j, LOCK_TABLE_NAME, &table_now) != 0 ||
@@ -384,15 +388,28 @@ out:
     return err;
 }
 
-// The witness is read first: what it says is in data.mdb or in AHEAD by then.
-int journal_tail_look(struct journal *j, MDB_txn *txn, struct journal_problem *problem)
+// The last record that whoever has the journal has acknowledged. It may be writing that just now.
+static uint64_t acknowledged(const struct journal *j)
 {
     struct witness w = {0};
-    bool has_witness = !j->is_beside || witness_read(j->path, &w, NULL) == 0;
-    int err = ahead_tail_read(j, txn, !j->is_beside, problem);
-    if (err != 0 || !has_witness) return err;
+    int err = BOSKOS_E_CORRUPT;
+    for (int i = 0; i < WITNESS_LOOKS && err == BOSKOS_E_CORRUPT; i++)
+        err = witness_read(j->path, &w, NULL);
+    return w.seq;
+}
+
+// The witness is read first: what it says was in data.mdb or in AHEAD by then. Between the
+// beginning of the transaction and the look at AHEAD it may have been moved from there, and
+// something else have taken its place.
+int journal_tail_look(struct journal *j, MDB_txn *txn, struct journal_problem *problem)
+{
+    uint64_t last = j->is_beside ? acknowledged(j) : UINT64_MAX;
+    int err = ahead_tail_read(j, txn, last, !j->is_beside, problem);
+    if (err != 0) return err;
     uint64_t end = j->tail.run.end;
-    if (j->is_beside && w.seq + 1 < end) end = w.seq + 1;
+    // When it is never there, it is no matter of a moment: whoever has the journal will see to it.
+    if (j->is_beside && end <= last && j->looks++ < LOOKS_MAX) return JOURNAL_AGAIN;
+    j->looks = 0;
     struct ahead_record r;
     if (end <= journal_end(j) || !ahead_tail_find(j, end - 1, &r)) return 0;
     j->last_chain = r.chain;
@@ -443,14 +460,10 @@ static int time_read(struct journal *j, MDB_txn *txn, uint64_t seq, uint64_t *re
 }
 
 // Times do not go back, so that halving finds it.
-int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *ret_seq,
-                      struct journal_problem *problem)
+static int time_find(struct journal *j, MDB_txn *txn, uint64_t time_ns, uint64_t *ret_seq,
+                     struct journal_problem *problem)
 {
-    MDB_txn *txn = NULL;
-    ASSERT(j->is_reader);
-    int err = journal_read_begin(j, &txn, problem);
-    if (err != 0) return err;
-    err = journal_ends_read(j, txn, problem);
+    int err = journal_ends_read(j, txn, problem);
     uint64_t low = journal_first(j), high = journal_end(j); // what is below low is not after
     while (err == 0 && low < high) {
         uint64_t middle = low + (high - low) / 2, at_ns = 0;
@@ -460,10 +473,23 @@ int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *ret_seq,
         else
             high = middle;
     }
-    journal_read_end(j, txn);
-    if (err != 0) return err;
-    *ret_seq = low == journal_first(j) ? 0 : low - 1;
-    return 0;
+    if (err == 0) *ret_seq = low == journal_first(j) ? 0 : low - 1;
+    return err;
+}
+
+int journal_find_time(struct journal *j, uint64_t time_ns, uint64_t *ret_seq,
+                      struct journal_problem *problem)
+{
+    int err = JOURNAL_AGAIN;
+    ASSERT(j->is_reader);
+    while (err == JOURNAL_AGAIN) {
+        MDB_txn *txn = NULL;
+        err = journal_read_begin(j, &txn, problem);
+        if (err != 0) return err;
+        err = time_find(j, txn, time_ns, ret_seq, problem);
+        journal_read_end(j, txn);
+    }
+    return err;
 }
 
 int journal_created_by(struct journal *j, struct buffer *out, struct journal_problem *problem)

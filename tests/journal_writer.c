@@ -1,6 +1,7 @@
 #include "tests/journal_writer.h"
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -10,6 +11,8 @@
 #include "base/banned.h"
 
 #define PART 200 // records appended at once
+#define STEP_BYTES_AHEAD (256u * 1024)
+#define STRAIGHT 700 // records that do not fit into half of AHEAD
 
 struct message {
     enum writer_order order;
@@ -110,7 +113,57 @@ static int lock_and_open(struct journal_options *options, uint64_t ms, struct jo
     return journal_open(options, j, NULL);
 }
 
-static int obey(struct journal_options *options, struct journal **j, struct message m)
+static int open_ahead(struct journal_options *options, struct journal **j)
+{
+    options->step_bytes = STEP_BYTES_AHEAD;
+    options->ahead = true;
+    int err = journal_open(options, j, NULL);
+    return err != 0 ? err : journal_make_room(*j, NULL);
+}
+
+// Each batch has the rows of the one before, as the daemon's have.
+static int append_ahead(struct journal *j, uint64_t count, uint64_t *rows_from)
+{
+    uint64_t from = journal_end(j), rows_count = from - *rows_from;
+    struct record *records = calloc(count, sizeof(*records));
+    struct journal_row *rows = calloc(rows_count + 1, sizeof(*rows));
+    char(*payloads)[32] = calloc(count, sizeof(*payloads));
+    if (records == NULL || rows == NULL || payloads == NULL) abort();
+    for (uint64_t i = 0; i < count; i++) {
+        int size = snprintf(payloads[i], sizeof(payloads[i]), "record %" PRIu64, from + i);
+        records[i] = (struct record){.seq = from + i,
+                                     .time_ns = 1000 + from + i,
+                                     .kind = 7,
+                                     .semantics = 3,
+                                     .payload = text_of(payloads[i], (size_t)size)};
+    }
+    for (uint64_t i = 0; i < rows_count; i++)
+        rows[i] = (struct journal_row){*rows_from + i, TEXT("row")};
+    int err = journal_append(j, records, count, rows, rows_count, NULL);
+    if (err == 0) *rows_from = from;
+    free(records);
+    free(rows);
+    free(payloads);
+    return err;
+}
+
+static int run_ahead(struct journal *j, uint64_t batches, _Atomic uint64_t *acknowledged)
+{
+    uint64_t random = journal_end(j), rows_from = journal_rows_end(j);
+    int err = 0;
+    for (uint64_t i = 0; i < batches && err == 0; i++) {
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        err = journal_make_room(j, NULL);
+        if (err == 0)
+            err = append_ahead(j, i % 50 == 49 ? STRAIGHT : 1 + (random >> 33) % 40, &rows_from);
+        if (err == 0) atomic_store(acknowledged, journal_end(j) - 1);
+        if (err == 0 && (random >> 50) % 8 == 0) err = journal_drain(j, NULL);
+    }
+    return err;
+}
+
+static int obey(struct journal_options *options, struct journal **j, struct message m,
+                _Atomic uint64_t *acknowledged)
 {
     struct journal_compaction c;
     switch (m.order) {
@@ -125,6 +178,9 @@ static int obey(struct journal_options *options, struct journal **j, struct mess
     case LOCK_AND_OPEN: return lock_and_open(options, m.number, j);
     case REPAIR: return repair(options, m.number);
     case COME_AND_GO: return come_and_go(options, m.number);
+    case OPEN_AHEAD: options->map_bytes = m.number; return open_ahead(options, j);
+    case DRAIN: return journal_drain(*j, NULL);
+    case RUN_AHEAD: return run_ahead(*j, m.number, acknowledged);
     case CLOSE:
     case END:
         journal_close(*j);
@@ -134,7 +190,7 @@ static int obey(struct journal_options *options, struct journal **j, struct mess
     return 0;
 }
 
-static void writer_main(const char *dir, int from, int to)
+static void writer_main(const char *dir, int from, int to, _Atomic uint64_t *acknowledged)
 {
     struct journal_options options = {.dir = dir,
                                       .map_bytes = MAP_BYTES,
@@ -143,7 +199,7 @@ static void writer_main(const char *dir, int from, int to)
     struct journal *j = NULL;
     struct message m;
     while (read(from, &m, sizeof(m)) == (ssize_t)sizeof(m)) {
-        int err = obey(&options, &j, m);
+        int err = obey(&options, &j, m, acknowledged);
         if (write(to, &err, sizeof(err)) != (ssize_t)sizeof(err) || m.order == END) break;
     }
     _exit(0);
@@ -154,12 +210,16 @@ struct writer writer_start(const char *dir)
     int orders[2], answers[2];
     assert_int_equal(pipe(orders), 0);
     assert_int_equal(pipe(answers), 0);
-    struct writer w = {.pid = fork(), .to = orders[1], .from = answers[0]};
+    void *shared =
+        mmap(NULL, sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(shared != MAP_FAILED);
+    struct writer w = {.to = orders[1], .from = answers[0], .acknowledged = shared};
+    w.pid = fork();
     assert_true(w.pid >= 0);
     if (w.pid == 0) {
         (void)close(orders[1]);
         (void)close(answers[0]);
-        writer_main(dir, orders[0], answers[1]);
+        writer_main(dir, orders[0], answers[1], w.acknowledged);
     }
     (void)close(orders[0]);
     (void)close(answers[1]);
@@ -195,4 +255,5 @@ void writer_end(struct writer *w, bool is_killed)
     (void)waitpid(w->pid, NULL, 0);
     (void)close(w->to);
     (void)close(w->from);
+    (void)munmap((void *)(uintptr_t)w->acknowledged, sizeof(uint64_t));
 }

@@ -5,6 +5,7 @@
 #ifndef TESTS_JOURNAL_WRITER_H
 #define TESTS_JOURNAL_WRITER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -22,12 +23,16 @@ enum writer_order {
     LOCK_AND_OPEN, // after so many ms
     REPAIR,        // it, closed, which leaves so many records
     COME_AND_GO,   // so often: open, append, maybe compact, close
+    OPEN_AHEAD,    // as OPEN, with a write-ahead file of 64 KiB
+    DRAIN,         // it
+    RUN_AHEAD,     // so many batches with rows, now and then a large one, or a drain
     END,
 };
 
 struct writer {
     pid_t pid;
     int to, from;
+    _Atomic uint64_t *acknowledged; // in memory of both: the last record that RUN_AHEAD appended
 };
 
 // Starts one for the data folder `dir`; nothing of the journal is opened yet. Before anything of it

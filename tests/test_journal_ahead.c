@@ -1,6 +1,5 @@
 // Tests of the write-ahead file while it is written: where batches go, that the ring may be as full
-// and may wrap where it likes, who drains it, and what every other thing that is done to a journal
-// makes of what is still in it.
+// and may wrap where it likes, and who drains it.
 #include "tests/test_journal_ahead.h"
 
 #include <pthread.h>
@@ -444,141 +443,6 @@ static void trimming_leaves_a_record_in_the_log(void **state)
     journal_close(j);
 }
 
-// ---- what else is done to a journal -------------------------------------------
-
-static struct folder with_a_tail(struct folder *f, size_t in_log, size_t in_tail)
-{
-    struct journal *j = must_ahead(f);
-    for (size_t i = 0; i < in_log; i += 100)
-        must_append(f, j, 100);
-    must_drain(f, j);
-    for (size_t i = 0; i < in_tail; i += 10)
-        must_append(f, j, 10);
-    assert_true(in_tail == 0 || waiting_bytes(j) > in_tail * 56);
-    struct folder image = image_of(f, "image");
-    journal_close(j);
-    return image;
-}
-
-static void a_compaction_takes_the_tail_along(void **state)
-{
-    struct folder image = with_a_tail(*state, 1000, 100);
-    struct journal_compaction c;
-    struct journal_options options = {
-        .dir = image.dir, .map_bytes = MAP_BYTES, .step_bytes = STEP_BYTES};
-    int err = journal_compact(&options, NULL, &c, &image.problem);
-    if (err != 0) fail_msg("journal_compact: %d %s", err, image.problem.text);
-    assert_int_equal(c.end, 1101);
-    assert_recovers(&image, 1100, false);
-    struct journal *j = must_ahead(&image);
-    must_append(&image, j, 5);
-    struct folder again = image_of(&image, "i");
-    journal_close(j);
-    assert_recovers(&again, 1105, false);
-}
-
-static void a_snapshot_may_be_of_the_last_that_was_drained(void **state)
-{
-    struct folder *f = *state;
-    struct journal *j = must_ahead(f);
-    struct journal_snapshot_writer *w = NULL;
-    must_append(f, j, 50);
-    struct journal_cursor *c = cursor_at(f, j, 51); // drains: a snapshot is made of what was read
-    struct journal_snapshot about = {
-        .seq = 50, .time_ns = journal_last_time_ns(j), .chain = journal_last_chain(j)};
-    assert_int_equal(journal_snapshot_begin(j, &about, &w, &f->problem), 0);
-    assert_int_equal(journal_snapshot_commit(w, &f->problem), 0);
-    must_append(f, j, 10);
-    journal_trim(j, 51);
-    journal_cursor_close(c);
-    struct folder image = image_of(f, "image");
-    journal_close(j);
-    j = must_ahead(&image);
-    assert_int_equal(journal_end(j), 61);
-    assert_int_equal(journal_cursor_open(j, 51, &about.chain, &c, &image.problem), 0);
-    journal_cursor_close(c);
-    journal_close(j);
-}
-
-// A cursor over what can be read of a damaged journal: the last good record, and what ends it.
-static uint64_t damaged_end(struct folder *f, uint64_t *ret_last)
-{
-    struct journal *j = NULL;
-    struct journal_cursor *c = NULL;
-    struct journal_options options = {.dir = f->dir, .map_bytes = MAP_BYTES};
-    struct record r = {0};
-    struct journal_row row;
-    uint64_t first = 0;
-    assert_int_equal(journal_damaged_open(&options, &j, &f->problem), 0);
-    int err = journal_damaged_read(j, &f->problem);
-    if (err == 0) err = journal_damaged_ends(j, &first, ret_last, &f->problem);
-    if (err == 0) err = journal_damaged_cursor(j, 1, NULL, UINT64_MAX, &c, &f->problem);
-    if (err != 0) fail_msg("%s", f->problem.text);
-    while (err == 0)
-        err = journal_cursor_next(c, &r, &row, &f->problem);
-    assert_int_equal(err, BOSKOS_E_CORRUPT);
-    journal_cursor_close(c);
-    journal_close(j);
-    return r.seq;
-}
-
-static void a_repair_keeps_the_tail(void **state)
-{
-    struct folder image = with_a_tail(*state, 1000, 100);
-    uint64_t last = 0;
-    assert_int_equal(damaged_end(&image, &last), 1100);
-    assert_int_equal(last, 1100);
-    assert_int_equal(image.problem.seq, 1101);
-}
-
-static void a_repair_of_an_empty_log_keeps_the_tail(void **state)
-{
-    struct folder image = with_a_tail(*state, 0, 100);
-    uint64_t last = 0;
-    assert_int_equal(damaged_end(&image, &last), 100);
-    assert_int_equal(last, 100);
-}
-
-static void a_repair_ends_where_the_log_is_damaged(void **state)
-{
-    struct folder image = with_a_tail(*state, 1000, 100);
-    uint64_t last = 0;
-    struct table t = table_open(&image, "log");
-    uint8_t key_bytes[8];
-    key_encode(1000, key_bytes);
-    MDB_val key = {8, key_bytes};
-    assert_int_equal(mdb_del(t.txn, t.dbi, &key, NULL), 0); // its last page was an older one
-    table_close(&t);
-    assert_int_equal(damaged_end(&image, &last), 999); // not 1001 behind 999
-    struct journal *j = NULL;
-    assert_int_equal(try_ahead(&image, MAP_BYTES, &j), BOSKOS_E_CORRUPT);
-    assert_non_null(strstr(image.problem.text, "AHEAD"));
-    assert_non_null(strstr(image.problem.text, "record 999"));
-    assert_non_null(strstr(image.problem.text, "record 1001"));
-}
-
-static void a_copy_has_the_tail(void **state)
-{
-    struct folder image = with_a_tail(*state, 1000, 100), to = folder_in(*state, "copy");
-    struct journal *j = NULL;
-    struct journal_copy *copy = NULL;
-    const struct record before = {0};
-    struct record r;
-    struct journal_row row;
-    struct journal_options from = {.dir = image.dir},
-                           options = {.dir = to.dir, .map_bytes = MAP_BYTES};
-    assert_int_equal(journal_open_read(&from, &j, &image.problem), 0);
-    assert_int_equal(journal_copy_begin(&options, &before, &copy, &image.problem), 0);
-    struct journal_cursor *c = cursor_at(&image, j, 1);
-    while (journal_cursor_next(c, &r, &row, &image.problem) == 0)
-        assert_int_equal(journal_copy_add(copy, &r, &row, &image.problem), 0);
-    assert_int_equal(journal_copy_end(copy, &image.problem), 0);
-    journal_copy_free(copy);
-    journal_cursor_close(c);
-    journal_close(j);
-    assert_recovers(&to, 1100, false);
-}
-
 static int unlimit(void **state)
 {
     limit_files(RLIM_INFINITY);
@@ -601,12 +465,6 @@ int main(void)
         AHEAD_TEST(appending_reading_and_draining_do_not_meet),
         AHEAD_TEST(trimming_goes_on_while_draining),
         AHEAD_TEST(trimming_leaves_a_record_in_the_log),
-        AHEAD_TEST(a_compaction_takes_the_tail_along),
-        AHEAD_TEST(a_snapshot_may_be_of_the_last_that_was_drained),
-        AHEAD_TEST(a_repair_keeps_the_tail),
-        AHEAD_TEST(a_repair_of_an_empty_log_keeps_the_tail),
-        AHEAD_TEST(a_repair_ends_where_the_log_is_damaged),
-        AHEAD_TEST(a_copy_has_the_tail),
     };
     return cmocka_run_group_tests_name("journal_ahead", tests, NULL, NULL);
 }
