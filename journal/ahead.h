@@ -122,8 +122,9 @@ void frame_head_encode(const struct frame_head *h, uint8_t ret_bytes[FRAME_HEAD_
 // False when it is none of this position.
 bool frame_head_decode(const uint8_t bytes[FRAME_HEAD_BYTES], uint64_t position, uint64_t ring,
                        struct frame_head *ret_head);
-// Might one begin here?
+// Might one begin here? And at which position, if it does?
 bool frame_magic_is_at(const uint8_t bytes[8]);
+uint64_t frame_position(const uint8_t bytes[FRAME_HEAD_BYTES]);
 // Of a frame as it lies in memory: over its head without the checksum, and its records.
 struct hash128 frame_checksum(const uint8_t *frame, uint64_t bytes);
 

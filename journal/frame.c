@@ -107,6 +107,11 @@ bool frame_magic_is_at(const uint8_t bytes[8])
     return memcmp(bytes, MAGIC, 8) == 0;
 }
 
+uint64_t frame_position(const uint8_t bytes[FRAME_HEAD_BYTES])
+{
+    return bytes_get_u64(bytes + 24);
+}
+
 struct hash128 frame_checksum(const uint8_t *frame, uint64_t bytes)
 {
     struct hash128 head = hash128(frame, CHECKED_BYTES);

@@ -115,24 +115,38 @@ static int frames_read(struct ahead_tail *t, int fd, uint64_t ring, uint64_t las
     return rc;
 }
 
-// A frame is written when the one before it is flushed. So where a good one stands behind the end,
-// what is at the end was acknowledged once. 0 or an errno.
+// Is there a frame at this place of the ring that was written behind the end, in whatever round?
+// 0 or an errno.
+static int later_look(const struct ahead_tail *t, int fd, uint64_t ring, uint64_t at,
+                      struct buffer *frame, bool *ret_is_later)
+{
+    uint8_t head[FRAME_HEAD_BYTES];
+    struct frame_head h = {0};
+    bool is_one = false;
+    int rc = ahead_ring_read(fd, ring, at, head, sizeof(head));
+    uint64_t position = frame_position(head);
+    if (rc != 0 || position <= t->run.until || position % ring != at % ring) return rc;
+    rc = frame_read(fd, ring, position, frame, &h, &is_one);
+    *ret_is_later = rc == 0 && is_one && h.first > t->run.end;
+    return rc;
+}
+
+// A frame is written when the one before it is flushed. So where there is a good one of a higher
+// position, what is at the end was acknowledged once: it is damaged, or data.mdb is an older one
+// and the ring has gone round since. 0 or an errno.
 static int behind_look(const struct ahead_tail *t, int fd, uint64_t ring, bool *ret_is_damaged)
 {
     int rc = 0;
     struct buffer bytes, frame;
     buffer_init(&bytes);
     buffer_init(&frame);
-    uint64_t from = t->run.until, end = t->from + ring;
-    for (uint64_t at = from; at < end && rc == 0 && !*ret_is_damaged; at += LOOK_BYTES) {
-        size_t size = end - at < LOOK_BYTES ? (size_t)(end - at) : LOOK_BYTES;
+    for (uint64_t at = 0; at < ring && rc == 0 && !*ret_is_damaged; at += LOOK_BYTES) {
+        size_t size = ring - at < LOOK_BYTES ? (size_t)(ring - at) : LOOK_BYTES;
         const uint8_t *look = (uint8_t *)buffer_reserve(&bytes, size);
         rc = ahead_ring_read(fd, ring, at, (uint8_t *)(uintptr_t)look, size);
         for (size_t i = 0; i < size && rc == 0 && !*ret_is_damaged; i += 8) {
-            struct frame_head h;
-            if (!frame_magic_is_at(look + i) || at + i == from) continue;
-            rc = frame_read(fd, ring, at + i, &frame, &h, ret_is_damaged);
-            *ret_is_damaged = *ret_is_damaged && h.first > t->run.end;
+            if (frame_magic_is_at(look + i))
+                rc = later_look(t, fd, ring, at + i, &frame, ret_is_damaged);
         }
     }
     buffer_release(&bytes);
