@@ -284,9 +284,12 @@ static void note_flush(struct disk *d, uint32_t file)
 {
     bool is_folder = d->files[file].is_folder;
     if (d->blind == DISK_NO_FOLDER && is_folder) return;
-    for (size_t i = 0; d->blind == DISK_NO_DATA && i < d->now.count; i++) {
+    const char *forgotten = d->blind == DISK_NO_DATA    ? "data.mdb"
+                            : d->blind == DISK_NO_AHEAD ? "AHEAD"
+                                                        : NULL;
+    for (size_t i = 0; forgotten != NULL && i < d->now.count; i++) {
         const struct name *name = &d->now.list[i];
-        if (name->file == file && strcmp(name->text, "data.mdb") == 0) return;
+        if (name->file == file && strcmp(name->text, forgotten) == 0) return;
     }
     op_add(d, OP_FLUSH)->file = file;
 }

@@ -28,7 +28,7 @@
 struct disk; // opaque
 
 // Of what the recording forgets the flushes: to show that a rig finds such a fault.
-enum disk_blind { DISK_SEES_ALL, DISK_NO_DATA, DISK_NO_META, DISK_NO_FOLDER };
+enum disk_blind { DISK_SEES_ALL, DISK_NO_DATA, DISK_NO_META, DISK_NO_FOLDER, DISK_NO_AHEAD };
 
 // Starts with the files below `root` as they are, all flushed. Ends the process without memory.
 struct disk *disk_new(const char *root, enum disk_blind blind);

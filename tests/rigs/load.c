@@ -23,7 +23,7 @@
 #define VALUE_BYTES_MAX 12000u // of userdata: several pages of LMDB's
 #define POLL_NS 200000l
 #define RETAIN_NS (40 * NS_PER_S) // some dozens of records: the log is trimmed after each snapshot
-#define STEP_BYTES (512u << 10)   // data.mdb is extended again and again
+#define STEP_BYTES (256u << 10)   // data.mdb is extended again and again
 
 // Both clocks, and whose turn the shadow waits for. Global because what is wrapped below has no
 // other way to them.

@@ -59,7 +59,8 @@ static const char help[] =
     "  --image N       only this image of each run\n"
     "  --no-sync WHAT  leave flushes out of the recording: data (data.mdb), meta (LMDB's "
     "O_DSYNC),\n"
-    "                  folder (of names). Exit code 0 when that is found, else 1\n"
+    "                  folder (of names), ahead (the write-ahead file). Exit code 0 when that is\n"
+    "                  found, else 1\n"
     "  --keep          keep what is made, in the folder that is printed\n"
     "\n"
     "A failure is printed with what repeats it: --seed S --image N. Images are in $TMPDIR,\n"
@@ -367,7 +368,10 @@ static int blind_of(const char *text, enum disk_blind *ret_blind)
     static const struct {
         const char *text;
         enum disk_blind blind;
-    } all[] = {{"data", DISK_NO_DATA}, {"meta", DISK_NO_META}, {"folder", DISK_NO_FOLDER}};
+    } all[] = {{"data", DISK_NO_DATA},
+               {"meta", DISK_NO_META},
+               {"folder", DISK_NO_FOLDER},
+               {"ahead", DISK_NO_AHEAD}};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         if (strcmp(all[i].text, text) != 0) continue;
         *ret_blind = all[i].blind;
