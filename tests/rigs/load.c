@@ -353,6 +353,8 @@ static void send_chain(struct load *l, unsigned count)
     }
     atomic_fetch_add(&world.now_ns, disk_random(&l->random, 5 * NS_PER_S));
     engine_submit(l->engine, &calls[0].request);
+    if (l->drains && disk_random(&l->random, 4) == 0)
+        ASSERT(journal_drain(l->engine->journal, NULL) == 0);
     for (unsigned i = 0; i < count; i++) {
         while (sem_wait(&ready) != 0) {
         }

@@ -58,6 +58,7 @@ struct load {
     int log_fd;
     uint64_t random;
     uint64_t snapshot_every;
+    bool drains;                // while commands are under way, as the journal's own thread may
     struct load_shared *shared; // NULL: nothing is kept
     load_appended *appended;    // may be NULL
     void *context;

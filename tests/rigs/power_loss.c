@@ -148,6 +148,7 @@ static void record(struct rig *r, const char *root, unsigned lives, unsigned cha
     l.random = r->seed + r->depth;
     l.appended = note_appended;
     l.context = r;
+    l.drains = true;
     l.snapshot_every = 20 + disk_random(&l.random, 40);
     r->disk = disk_new(root, r->options->blind);
     sys_watch(root, &plan, &counts, disk_note, r->disk);
