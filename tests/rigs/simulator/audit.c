@@ -245,6 +245,9 @@ bool audit_open(struct sim *s)
         return sim_fail(
             s, "acknowledged records are gone: %" PRIu64 " was the last, now it is %" PRIu64,
             from - 1, last);
+    if (last < s->acknowledged_seq)
+        return sim_fail(s, "%" PRIu64 " was acknowledged, and the last is %" PRIu64,
+                        s->acknowledged_seq, last);
     int err = journal_cursor_open(s->engine->journal, from, from > 1 ? &s->chain : NULL, &s->cursor,
                                   &problem);
     if (err == 0) return true;

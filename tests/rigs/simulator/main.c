@@ -107,7 +107,7 @@ static void happen(struct sim *s)
     }
     if (s->has_failed) return;
     world_schedule_due(s);
-    checks_step(s);
+    if (s->undrained == 0) checks_step(s);
 }
 
 static bool run(uint64_t seed, uint64_t span_ns, struct tally *ret_tally)
@@ -140,11 +140,12 @@ static void print_tally(const char *what, const struct tally *t)
            " answers lost), %" PRIu64 " crashes (%" PRIu64 " at a write, %" PRIu64
            " of the power), %" PRIu64 " stops, %" PRIu64 " clock jumps, %" PRIu64
            " sleeps, %" PRIu64 " times a full disk (%" PRIu64 " refused), %" PRIu64
-           " config changes (%" PRIu64 " bad), %" PRIu64 " grants, %" PRIu64 " told again, %" PRIu64
-           " reaped, %" PRIu64 " state checks, %" PRIu64 " replays\n",
+           " config changes (%" PRIu64 " bad), %" PRIu64 " crashes with nothing drained, %" PRIu64
+           " grants, %" PRIu64 " told again, %" PRIu64 " reaped, %" PRIu64 " state checks, %" PRIu64
+           " replays\n",
            what, t->commands, t->commits, t->requests, t->lost, t->crashes, t->crashes_in_commit,
            t->power_losses, t->stops, t->jumps, t->sleeps, t->fulls, t->refused, t->configs,
-           t->bad_configs, t->grants, t->repeats, t->reaped, t->checks, t->replays);
+           t->bad_configs, t->undrained, t->grants, t->repeats, t->reaped, t->checks, t->replays);
     (void)fflush(stdout);
 }
 

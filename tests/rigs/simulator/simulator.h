@@ -130,7 +130,7 @@ enum event {
 struct tally {
     uint64_t commands, commits, requests, lost, crashes, crashes_in_commit, power_losses, stops;
     uint64_t jumps, sleeps, fulls, refused, configs, bad_configs, grants, repeats, reaped, checks,
-        replays, snapshots;
+        replays, snapshots, undrained;
 };
 
 struct sim {
@@ -178,6 +178,8 @@ struct sim {
     uint64_t reap_since_ns, sweep_since_ns, clean_since_ns; // what is due was first seen; 0: none
     struct call *heard[CLIENTS_MAX]; // answers to commands of this step, by seq
     uint32_t heard_count, heard_checked;
+    uint32_t undrained;        // so many steps more, and then a crash
+    uint64_t acknowledged_seq; // in such steps
     struct lease *leases;
     uint32_t leases_count;
     struct tickets tickets;

@@ -12,6 +12,7 @@
 #include "base/banned.h"
 
 #define RESERVED_COMMANDS 500u // that a full disk still takes, at least, if they are no acquires
+#define STEPS_UNDRAINED 400u   // before a crash that leaves all of them in the write-ahead file
 #define CALLS_TO_CRASH 12u     // a crash in a commit comes within so many calls to the disk
 
 // ---- chance -----------------------------------------------------------------
@@ -161,6 +162,7 @@ static void open_engine(struct sim *s)
 // It has no threads, and so this is no clean stop.
 static void close_engine(struct sim *s)
 {
+    s->undrained = 0;
     audit_close(s);
     engine_close(s->engine);
     s->engine = NULL;
@@ -241,7 +243,7 @@ static void arm(struct sim *s, const char *where)
 
 static void event_restart(struct sim *s)
 {
-    switch (sim_random(s, 4)) {
+    switch (sim_random(s, 5)) {
     case 0: stop_and_start(s); break;
     case 1:
         sim_note(s, "a crash between steps");
@@ -252,8 +254,28 @@ static void event_restart(struct sim *s)
         shadow_step(s->engine, true);
         world_crash(s);
         break;
+    case 3:
+        s->undrained = 1 + (uint32_t)sim_random(s, STEPS_UNDRAINED);
+        sim_note(s, "nothing is drained for %u steps, and then a crash comes", s->undrained);
+        break;
     default: arm(s, "a commit"); break; // of the steps that follow
     }
+}
+
+// A step after which the log is not looked at, for that would drain it. After the last one there is
+// a crash, and all that was acknowledged is to be found by the recovery.
+static bool undrained_step(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->heard_count; i++) {
+        if (s->heard[i]->seq > s->acknowledged_seq) s->acknowledged_seq = s->heard[i]->seq;
+    }
+    s->heard_count = 0;
+    s->undrained--;
+    if (s->undrained > 0 && !disk_is_dead()) return true;
+    if (!disk_is_dead()) disk_arm(0, false); // what closing would drain does not reach the disk
+    s->tally.undrained++;
+    world_crash(s);
+    return false;
 }
 
 // What the engine's own thread does twenty times a second. Sometimes a crash comes before.
@@ -273,6 +295,7 @@ bool world_step(struct sim *s)
     s->kinds = 0;
     sequencer_step(s->engine);
     s->step++;
+    if (s->undrained > 0) return undrained_step(s);
     drain(s);
     if (disk_is_dead()) {
         sim_note(s, "the crash is here");
