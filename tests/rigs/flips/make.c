@@ -17,6 +17,7 @@
 #define RESOURCES 60
 #define BIG_BYTES 20000 // of userdata: on pages of its own
 #define MAP_BYTES (UINT64_C(1) << 30)
+#define STEP_BYTES (UINT64_C(2) << 20) // AHEAD is a quarter of it, and filled by much of its size
 #define FILES_MAX 1000
 
 // ---- an engine that stands still in time ------------------------------------
@@ -58,6 +59,7 @@ void flips_options(struct engine_options *o, const char *dir, const char *config
                                  .request_ttl_ns = 30 * (int64_t)NS_PER_S,
                                  .snapshot_every = 100000,
                                  .map_bytes = MAP_BYTES,
+                                 .step_bytes = STEP_BYTES,
                                  .version = "0",
                                  .host = "h",
                                  .clock = clock,
@@ -84,6 +86,7 @@ void flips_submit(struct engine *e, struct command *c)
     struct call call = {.request = {.command = c, .done = call_done}};
     ASSERT(sem_init(&call.done, 0, 0) == 0);
     engine_submit(e, &call.request);
+    if (!e->is_sequencing) sequencer_step(e);
     while (sem_wait(&call.done) != 0)
         ;
     (void)sem_destroy(&call.done);
@@ -191,7 +194,6 @@ static struct engine *session(const char *dir, const char *config, int number)
     config_write(config, number);
     flips_options(&o, dir, config, (uint64_t)number + 1);
     ASSERT(engine_open(&o, &e, &found, why, sizeof(why), &exit_code) == 0);
-    ASSERT(engine_start(e) == 0);
     return e;
 }
 
@@ -203,16 +205,19 @@ void flips_make(const char *dir, int leases)
     // Each end writes a snapshot; the last session has none: a tail is left.
     for (int i = 0; i < OLD_VERSIONS; i++) {
         struct engine *e = session(now, config, i);
+        ASSERT(engine_start(e) == 0);
         work(e, leases);
         engine_stop(e);
         engine_close(e);
         (void)snprintf(old, sizeof(old), "%s/%d", dir, OLD_VERSIONS - i);
         flips_copy(now, old);
     }
+    // Without threads, so that nothing is under way, and what is not drained stays in AHEAD.
     struct engine *e = session(now, config, OLD_VERSIONS);
-    work(e, leases);
+    work(e, leases / 3);
+    ASSERT(journal_drain(e->journal, NULL) == 0);
+    work(e, leases - leases / 3);
     (void)snprintf(old, sizeof(old), "%s/0", dir);
-    flips_copy(now, old); // nothing is under way
-    engine_stop(e);
+    flips_copy(now, old);
     engine_close(e);
 }
