@@ -52,24 +52,33 @@ static const char *judge_end(const struct trial *t)
     return strstr(t->output, "level=fatal") != NULL ? NULL : "it ended without a line";
 }
 
-// A full disk in the flush of data.mdb, or in a write to it that is none of LMDB's meta page.
-static bool is_full_append(const struct trial *t)
+static bool is_first_on(const struct trial *t, const char *name)
 {
     enum sys_call call = t->shared->counts.first;
-    bool is_full = strcmp(t->deed->name, "enospc") == 0 || strcmp(t->deed->name, "short") == 0;
-    return is_full && t->phase == LOAD_COMMIT && !t->shared->counts.first_is_dsync &&
-           strcmp(t->shared->counts.first_name, "data.mdb") == 0 &&
+    return t->phase == LOAD_COMMIT && strcmp(t->shared->counts.first_name, name) == 0 &&
            (call == SYS_pwrite || call == SYS_writev || call == SYS_fdatasync);
 }
 
-// Writes and flushes of data.mdb in an append that fail for good: what the disk has then is
-// unknown.
+// A full disk in a write to AHEAD. A flush of it that finds the disk full proves nothing.
+static bool is_full_append(const struct trial *t)
+{
+    return strcmp(t->deed->name, "enospc") == 0 && is_first_on(t, "AHEAD") &&
+           t->shared->counts.first != SYS_fdatasync;
+}
+
+// In the flush of data.mdb, or in a write to it that is none of LMDB's meta page: what was to be
+// moved there stays in AHEAD.
+static bool is_full_drain(const struct trial *t)
+{
+    bool is_full = strcmp(t->deed->name, "enospc") == 0 || strcmp(t->deed->name, "short") == 0;
+    return is_full && is_first_on(t, "data.mdb") && !t->shared->counts.first_is_dsync;
+}
+
+// Writes and flushes of AHEAD or data.mdb in an append that fail for good: what the disk has then
+// is unknown.
 static bool is_failed_append(const struct trial *t)
 {
-    enum sys_call call = t->shared->counts.first;
-    return t->deed->error == EIO && t->phase == LOAD_COMMIT &&
-           strcmp(t->shared->counts.first_name, "data.mdb") == 0 &&
-           (call == SYS_pwrite || call == SYS_writev || call == SYS_fdatasync);
+    return t->deed->error == EIO && (is_first_on(t, "AHEAD") || is_first_on(t, "data.mdb"));
 }
 
 static const char *judge(const struct trial *t)
@@ -78,7 +87,7 @@ static const char *judge(const struct trial *t)
         return WTERMSIG(t->status) == SIGALRM ? "it hangs" : "it died of a signal";
     if (WEXITSTATUS(t->status) != 0) {
         ended++;
-        if (is_full_append(t)) return "a full disk in an append ended it";
+        if (is_full_append(t) || is_full_drain(t)) return "a full disk in an append ended it";
         return judge_end(t);
     }
     if (is_failed_append(t)) return "it served on after an append that failed";
