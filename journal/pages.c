@@ -51,6 +51,7 @@ enum {
     META_END = 152,
 
     TREE_FLAGS = 4,
+    TREE_DEPTH = 6,
     TREE_ROOT = 40,
     TREE_BYTES = 48,
 };
@@ -78,7 +79,7 @@ struct pages {
     uint64_t transaction; // the last one
     uint64_t freed;       // the last one that freed pages, as the list of free pages has it
     struct table_root {
-        uint64_t page;
+        const uint8_t *tree; // what LMDB notes of it
         enum tree_kind kind;
     } roots[TREES_MAX]; // of the tables
     size_t roots_count;
@@ -282,7 +283,7 @@ static int table_take(struct pages *p, uint64_t page, const struct node *n)
     struct text name = text_of((const char *)n->key, n->key_size);
     bool is_numbered = text_equal(name, TEXT("log")) || text_equal(name, TEXT("results"));
     p->roots[p->roots_count++] =
-        (struct table_root){get_u64(n->data + TREE_ROOT), is_numbered ? TREE_NUMBERED : TREE_TABLE};
+        (struct table_root){n->data, is_numbered ? TREE_NUMBERED : TREE_TABLE};
     return 0;
 }
 
@@ -338,8 +339,9 @@ static bool leaf_is_passed_over(const struct pages *p, const struct walk *w)
     return false;
 }
 
-static int tree_take(struct pages *p, enum tree_kind kind, uint64_t root)
+static int tree_take(struct pages *p, enum tree_kind kind, const uint8_t *tree)
 {
+    uint64_t root = get_u64(tree + TREE_ROOT);
     if (root == NO_PAGE) return 0; // it is empty
     struct walk w = {.kind = kind};
     int err = walk_enter(p, &w, root);
@@ -364,6 +366,9 @@ static int tree_take(struct pages *p, enum tree_kind kind, uint64_t root)
         else
             err = walk_enter(p, &w, n.child);
     }
+    // A root that is a page below it is the root of a whole tree, too, of less.
+    if (err == 0 && w.leaf_depth != get_u16(tree + TREE_DEPTH))
+        err = damaged(p, root, "is not the root of its tree");
     return err;
 }
 
@@ -423,10 +428,10 @@ static int all_check(struct pages *p)
     if (p->used == NULL)
         return journal_problem(p->problem, BOSKOS_E_NOMEM, 0, "%s: no memory", p->path);
 
-    err = tree_take(p, TREE_MAIN, get_u64(meta + META_MAIN + TREE_ROOT));
+    err = tree_take(p, TREE_MAIN, meta + META_MAIN);
     for (size_t i = 0; i < p->roots_count && err == 0; i++)
-        err = tree_take(p, p->roots[i].kind, p->roots[i].page);
-    if (err == 0) err = tree_take(p, TREE_FREE, get_u64(meta + META_FREE + TREE_ROOT));
+        err = tree_take(p, p->roots[i].kind, p->roots[i].tree);
+    if (err == 0) err = tree_take(p, TREE_FREE, meta + META_FREE);
     // Every transaction but the first frees the root it replaces, under its own number: by that an
     // older meta page is found that claims to be the newer one.
     if (err == 0 && p->transaction > 1 && p->freed != p->transaction)

@@ -309,6 +309,43 @@ static void a_free_page_in_use_is_found(void **state)
     assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
 }
 
+// A page of the tree instead of its root: what is below it is a whole tree, too, without the rest.
+static void a_root_from_below_the_root_is_found(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(append_numbered(j, 50, NULL), 0);
+    journal_close(j);
+    char path[PATH_BYTES];
+    MDB_env *env = NULL;
+    MDB_txn *txn = NULL;
+    MDB_cursor *tables = NULL;
+    MDB_val key, table;
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_mapsize(env, MAP_BYTES), 0);
+    assert_int_equal(mdb_env_open(env, path_in(f, "journal", path), MDB_WRITEMAP, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn), 0);
+    assert_int_equal(mdb_cursor_open(txn, 1, &tables), 0);
+    assert_int_equal(mdb_cursor_get(tables, &key, &table, MDB_FIRST), 0); // `log`
+    uint8_t *tree = table.mv_data, branch[4096];
+    uint64_t root = 0, child = 0;
+    uint16_t last = 0;
+    memcpy(&root, tree + 40, 8);
+    int fd = open(path_in(f, "journal/data.mdb", path), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(pread(fd, branch, sizeof(branch), (off_t)(root * sizeof(branch))), 4096);
+    assert_int_equal(branch[10], 1);
+    memcpy(&last, branch + (branch[12] | branch[13] << 8) - 2, 2);
+    memcpy(&child, branch + last, 6); // a page's number, then the size of the key
+    memcpy(tree + 40, &child, 8);
+    (void)close(fd);
+    mdb_cursor_close(tables);
+    mdb_txn_abort(txn);
+    mdb_env_close(env);
+    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
+    assert_non_null(strstr(f->problem.text, "root"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +363,7 @@ int main(void)
         TEST(a_newer_record_is_recognised),
         TEST(a_flipped_meta_page_is_found),
         TEST(a_free_page_in_use_is_found),
+        TEST(a_root_from_below_the_root_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
