@@ -121,7 +121,7 @@ static int tail_take(struct journal *j, struct journal_problem *problem)
     MDB_txn *txn = NULL;
     int err = journal_read_begin(j, &txn, problem);
     if (err != 0) return err;
-    err = ahead_tail_read(j, txn, UINT64_MAX, true, problem);
+    err = ahead_tail_read(j, txn, true, problem);
     journal_read_end(j, txn);
     if (err == 0) err = tail_follow(j, problem);
     if (err != 0) return err;

@@ -85,15 +85,17 @@ int ahead_put(struct journal *j, struct record *records, size_t count,
 // What AHEAD has beyond data.mdb, as it was read last.
 struct ahead_tail {
     struct ahead_run run;
-    uint64_t from;  // the position it was read from
+    uint64_t from; // the position it was read from
+    // What is not may yet become something else, after a flush that failed.
+    bool is_acknowledged;
     uint32_t *at;   // where each record stands in it
     size_t at_size; // how many of them there is room for
 };
 
-// Reads on from the frames that a transaction on data.mdb says are not in it, up to the record
-// `last`. `is_quiet`: nobody writes, so that a frame which is followed by good ones is damage
-// (BOSKOS_E_CORRUPT), not the end. Without AHEAD there is none.
-int ahead_tail_read(struct journal *j, MDB_txn *txn, uint64_t last, bool is_quiet,
+// Reads the frames that a transaction on data.mdb says are not in it, or, when all that was read
+// before was acknowledged, those that came since. `is_quiet`: nobody writes, so that a frame which
+// is followed by good ones is damage (BOSKOS_E_CORRUPT), not the end. Without AHEAD there is none.
+int ahead_tail_read(struct journal *j, MDB_txn *txn, bool is_quiet,
                     struct journal_problem *problem);
 void ahead_tail_release(struct journal *j);
 

@@ -375,8 +375,7 @@ static bool damaged_tail_copy(struct journal_cursor *c)
 {
     if (atomic_load(&c->j->drained) == UINT64_MAX) atomic_store(&c->j->drained, c->next);
     if (c->next < atomic_load(&c->j->drained)) return false;
-    if (c->next == atomic_load(&c->j->drained) &&
-        ahead_tail_read(c->j, c->txn, UINT64_MAX, false, NULL) != 0)
+    if (c->next == atomic_load(&c->j->drained) && ahead_tail_read(c->j, c->txn, false, NULL) != 0)
         return false;
     return tail_copy(c, UINT64_MAX, NULL) == 0 && c->count > 0;
 }

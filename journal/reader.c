@@ -403,13 +403,15 @@ static uint64_t acknowledged(const struct journal *j)
 // something else have taken its place.
 int journal_tail_look(struct journal *j, MDB_txn *txn, struct journal_problem *problem)
 {
-    uint64_t last = j->is_beside ? acknowledged(j) : UINT64_MAX;
-    int err = ahead_tail_read(j, txn, last, !j->is_beside, problem);
+    uint64_t last = j->is_beside ? acknowledged(j) : UINT64_MAX - 1;
+    int err = ahead_tail_read(j, txn, !j->is_beside, problem);
     if (err != 0) return err;
     uint64_t end = j->tail.run.end;
+    j->tail.is_acknowledged = j->is_beside && end <= last + 1;
     // When it is never there, it is no matter of a moment: whoever has the journal will see to it.
     if (j->is_beside && end <= last && j->looks++ < LOOKS_MAX) return JOURNAL_AGAIN;
     j->looks = 0;
+    if (last + 1 < end) end = last + 1;
     struct ahead_record r;
     if (end <= journal_end(j) || !ahead_tail_find(j, end - 1, &r)) return 0;
     j->last_chain = r.chain;

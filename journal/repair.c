@@ -62,7 +62,7 @@ static void damaged_tail(struct journal *j, MDB_txn *txn, bool is_empty, uint64_
 {
     uint64_t end = is_empty ? 1 : *ret_last + 1;
     atomic_store(&j->drained, end);
-    if (ahead_tail_read(j, txn, UINT64_MAX, false, NULL) != 0 || j->tail.run.end == end) return;
+    if (ahead_tail_read(j, txn, false, NULL) != 0 || j->tail.run.end == end) return;
     if (is_empty) *ret_first = end;
     *ret_last = j->tail.run.end - 1;
 }

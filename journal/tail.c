@@ -85,11 +85,9 @@ static int frame_read(int fd, uint64_t ring, uint64_t position, struct buffer *f
     return rc;
 }
 
-// Reads on from where the tail ends now. What was not acknowledged may yet become something else,
-// after a flush that failed: it is not kept. *ret_next is written when the frame that follows there
+// Reads on from where the tail ends now. *ret_next is written when the frame that follows there
 // is of other records. 0 or an errno.
-static int frames_read(struct ahead_tail *t, int fd, uint64_t ring, uint64_t last,
-                       uint64_t *ret_next)
+static int frames_read(struct ahead_tail *t, int fd, uint64_t ring, uint64_t *ret_next)
 {
     struct buffer frame;
     buffer_init(&frame);
@@ -99,7 +97,7 @@ static int frames_read(struct ahead_tail *t, int fd, uint64_t ring, uint64_t las
         struct frame_head h = {0};
         rc = frame_read(fd, ring, t->run.until, &frame, &h, &is_one);
         if (rc == 0 && is_one && h.first != t->run.end) *ret_next = h.first;
-        if (rc != 0 || !is_one || h.first != t->run.end || h.first > last) break;
+        if (rc != 0 || !is_one || h.first != t->run.end) break;
         size_t at = t->run.bytes.size;
         buffer_append(&t->run.bytes, frame.data + FRAME_HEAD_BYTES, (size_t)h.bytes);
         t->run.chain = h.chain;
@@ -154,7 +152,7 @@ static int behind_look(const struct ahead_tail *t, int fd, uint64_t ring, bool *
     return rc;
 }
 
-static int tail_read(struct journal *j, int fd, uint64_t ring, uint64_t last, bool is_quiet,
+static int tail_read(struct journal *j, int fd, uint64_t ring, bool is_quiet,
                      struct journal_problem *problem)
 {
     bool is_damaged = false;
@@ -164,7 +162,7 @@ static int tail_read(struct journal *j, int fd, uint64_t ring, uint64_t last, bo
         return journal_problem(problem, BOSKOS_E_CORRUPT, 0,
                                "%s/" AHEAD_NAME " is damaged: its size is impossible", j->path);
     }
-    int rc = frames_read(t, fd, ring, last, &next);
+    int rc = frames_read(t, fd, ring, &next);
     if (rc == 0 && is_quiet && next != 0) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, t->run.end - 1,
                                "%s/" DATA_NAME ": the log ends at record %" PRIu64
@@ -183,15 +181,15 @@ static int tail_read(struct journal *j, int fd, uint64_t ring, uint64_t last, bo
                            j->path, t->run.end);
 }
 
-int ahead_tail_read(struct journal *j, MDB_txn *txn, uint64_t last, bool is_quiet,
-                    struct journal_problem *problem)
+int ahead_tail_read(struct journal *j, MDB_txn *txn, bool is_quiet, struct journal_problem *problem)
 {
     struct stat status;
     uint64_t from = 0, first = atomic_load(&j->drained);
     struct ahead_tail *t = &j->tail;
     int rc = from_read(j, txn, &from);
     if (rc != 0) return journal_failed(problem, rc, j->path, "read data.mdb");
-    if (t->from != from || t->run.first != first) reset(t, from, first);
+    if (t->from != from || t->run.first != first || !t->is_acknowledged) reset(t, from, first);
+    t->is_acknowledged = false; // whoever knows better says so
 
     char *path = journal_path(j->path, AHEAD_NAME);
     int fd = path == NULL ? -ENOMEM : journal_plain_open(path, O_RDONLY);
@@ -202,7 +200,7 @@ int ahead_tail_read(struct journal *j, MDB_txn *txn, uint64_t last, bool is_quie
         reset(t, from, first);
         return 0;
     }
-    int err = rc == 0 ? tail_read(j, fd, (uint64_t)status.st_size, last, is_quiet, problem)
+    int err = rc == 0 ? tail_read(j, fd, (uint64_t)status.st_size, is_quiet, problem)
                       : cannot_read(j, rc, problem);
     if (fd >= 0) (void)close(fd);
     return err;

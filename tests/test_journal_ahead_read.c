@@ -122,6 +122,55 @@ static void a_log_may_be_in_the_tail_alone(void **state)
     assert_recovers(&image, 100, false);
 }
 
+// A frame that was written and not acknowledged is read alone, for it will be recovered. Whoever
+// starts then has the lock for a while before the witness knows of it: it is still that log.
+static void what_is_read_alone_stays_while_one_starts(void **state)
+{
+    struct folder *f = *state;
+    char path[PATH_BYTES];
+    size_t size;
+    struct record r;
+    struct journal_row row;
+    struct journal *j = must_ahead(f);
+    must_append(f, j, 20);
+    must_drain(f, j);
+    must_append(f, j, 5);
+    uint8_t *witness = file_read(path_in(f, "journal/WITNESS", path), &size);
+    must_append(f, j, 5);
+    must_append(f, j, 5);
+    struct folder image = image_of(f, "image");
+    journal_close(j);
+    file_replace(path_in(&image, "journal/WITNESS", path), witness, size);
+    free(witness);
+
+    struct writer w = writer_start(image.dir);
+    j = must_read(&image);
+    struct journal_cursor *all = cursor_at(&image, j, 1), *some = cursor_at(&image, j, 28);
+    for (uint64_t seq = 1; seq <= 35; seq++)
+        assert_int_equal(journal_cursor_next(all, &r, &row, &image.problem), 0);
+    assert_int_equal(journal_cursor_next(some, &r, &row, &image.problem), 0);
+    must(&w, LOCK, 0);
+    for (int i = 0; i < 2; i++) {
+        int err = journal_cursor_next(all, &r, &row, &image.problem);
+        if (err != BOSKOS_E_NOT_FOUND) fail_msg("%d %s", err, image.problem.text);
+    }
+    for (uint64_t seq = 29; seq <= 35; seq++) {
+        int err = journal_cursor_next(some, &r, &row, &image.problem);
+        if (err != 0) fail_msg("%d %s", err, image.problem.text);
+        assert_int_equal(r.seq, seq);
+    }
+    must(&w, LOCK_AND_OPEN, 0);
+    must(&w, APPEND, 1);
+    assert_int_equal(journal_cursor_next(all, &r, &row, &image.problem), 0);
+    assert_int_equal(r.seq, 36);
+    assert_int_equal(journal_cursor_next(some, &r, &row, &image.problem), 0);
+    assert_int_equal(r.seq, 36);
+    journal_cursor_close(all);
+    journal_cursor_close(some);
+    journal_close(j);
+    writer_end(&w, false);
+}
+
 // ---- beside -----------------------------------------------------------------
 
 static void what_is_acknowledged_is_read_at_once(void **state)
@@ -448,6 +497,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(reading_alone_sees_the_tail_and_changes_nothing),
         TEST(a_log_may_be_in_the_tail_alone),
+        TEST(what_is_read_alone_stays_while_one_starts),
         TEST(what_is_acknowledged_is_read_at_once),
         TEST(beside_a_busy_writer_all_is_seen),
         TEST(a_cursor_follows_a_busy_writer),
