@@ -374,6 +374,12 @@ WRAP(ssize_t, __read_chk, (int fd, void *bytes, size_t size, size_t room))
     return __wrap_read(fd, bytes, size);
 }
 
+WRAP(ssize_t, __pread_chk, (int fd, void *bytes, size_t size, off_t offset, size_t room))
+{
+    ASSERT(size <= room);
+    return __wrap_pread(fd, bytes, size, offset);
+}
+
 // ---- flushes and sizes ------------------------------------------------------
 
 #define BY_DESCRIPTOR(name, ...)                                  \
