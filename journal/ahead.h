@@ -127,6 +127,8 @@ bool frame_head_decode(const uint8_t bytes[FRAME_HEAD_BYTES], uint64_t position,
 // Might one begin here? And at which position, if it does?
 bool frame_magic_is_at(const uint8_t bytes[8]);
 uint64_t frame_position(const uint8_t bytes[FRAME_HEAD_BYTES]);
+// Might one begin in a payload? Whoever chose its bytes could make a whole one of a later position.
+bool frame_magic_is_in(struct text payload);
 // Of a frame as it lies in memory: over its head without the checksum, and its records.
 struct hash128 frame_checksum(const uint8_t *frame, uint64_t bytes);
 

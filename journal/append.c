@@ -11,8 +11,8 @@
 
 // Appending. A batch is durable when its frame in AHEAD is flushed; moving what stands there to
 // data.mdb is left to journal_drain, which any thread may call. Straight into data.mdb goes what
-// does not fit into AHEAD, and everything while room is short: so nothing is promised that has no
-// place there.
+// does not fit into AHEAD or could be taken for a frame of it, and everything while room is short:
+// so nothing is promised that has no place there.
 
 #define TRIM_BESIDE 64u  // records removed beside an append, and two for each appended
 #define TRIM_ALONE 1024u // and by an append of nothing
@@ -253,8 +253,13 @@ static int append_straight(struct journal *j, struct record *records, size_t cou
 // Has AHEAD a place for them, now or when it is drained?
 static bool is_for_ahead(const struct journal *j, const struct record *records, size_t count)
 {
-    return j->ahead != NULL && count > 0 && journal_has_room(j) &&
-           ahead_frame_bytes(records, count) <= j->ahead->bytes / 2;
+    if (j->ahead == NULL || count == 0 || !journal_has_room(j) ||
+        ahead_frame_bytes(records, count) > j->ahead->bytes / 2)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (frame_magic_is_in(records[i].payload)) return false;
+    }
+    return true;
 }
 
 static int append_ahead(struct journal *j, struct record *records, size_t count,

@@ -107,6 +107,11 @@ bool frame_magic_is_at(const uint8_t bytes[8])
     return memcmp(bytes, MAGIC, 8) == 0;
 }
 
+bool frame_magic_is_in(struct text payload)
+{
+    return payload.size > 0 && memmem(payload.data, payload.size, MAGIC, strlen(MAGIC)) != NULL;
+}
+
 uint64_t frame_position(const uint8_t bytes[FRAME_HEAD_BYTES])
 {
     return bytes_get_u64(bytes + 24);

@@ -3,6 +3,8 @@
 // or does no harm.
 #include "tests/test_journal_ahead.h"
 
+#include "base/bytes.h"
+
 #include "base/banned.h"
 
 #define BATCH 3
@@ -335,6 +337,36 @@ static void one_of_another_journal_is_refused_or_does_no_harm(void **state)
     journal_close(j);
 }
 
+// A client chooses the bytes of a payload, NULs among them, and can guess where it will stand.
+static void a_payload_that_looks_like_a_later_frame_is_none(void **state)
+{
+    struct folder *f = *state;
+    uint8_t frame[HEAD_BYTES + 56] = "BOSKOSAH", covered[16 + 56];
+    struct journal *j = must_ahead(f);
+    must_append(f, j, 20);
+    uint64_t place = waiting_bytes(j) + HEAD_BYTES + 48;
+    bytes_put_u16(frame + 8, 1);
+    bytes_put_u64(frame + 16, 1);
+    bytes_put_u64(frame + 24, place + RING_BYTES); // when the ring has gone round
+    bytes_put_u64(frame + 32, 1000);
+    bytes_put_u64(frame + 40, 56);
+    bytes_put_u64(frame + HEAD_BYTES, 8);
+    bytes_put_u64(frame + HEAD_BYTES + 24, 1000);
+    hash128_encode(hash128(frame, 64), covered);
+    memcpy(covered + 16, frame + HEAD_BYTES, 56);
+    hash128_encode(hash128(covered, sizeof(covered)), frame + 64);
+    struct text payload = text_of((const char *)frame, sizeof(frame));
+    assert_int_equal(append_payload(j, payload, &f->problem), 0);
+    must_append(f, j, 1);
+    struct folder image = image_of(f, "image");
+    journal_close(j);
+    struct journal *found = NULL;
+    int err = try_read(&image, &found);
+    if (err != 0) fail_msg("%d %s", err, image.problem.text);
+    journal_close(found);
+    assert_recovers(&image, 22, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +378,7 @@ int main(void)
         TEST(another_file_loses_nothing_in_silence),
         TEST(an_older_one_loses_nothing_in_silence),
         TEST(a_newer_one_loses_nothing_in_silence),
+        TEST(a_payload_that_looks_like_a_later_frame_is_none),
         TEST(one_of_another_journal_is_refused_or_does_no_harm),
     };
     return cmocka_run_group_tests_name("journal_ahead_damage", tests, NULL, NULL);
