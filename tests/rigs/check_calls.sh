@@ -9,7 +9,7 @@ wrapped=$1
 shift
 
 harmless='
-    memchr memcmp memcpy memmove memset strcasecmp strchr strcmp strcpy strlen strncmp strrchr strstr strtol strtoul
+    memchr memcmp memcpy memmem memmove memset strcasecmp strchr strcmp strcpy strlen strncmp strrchr strstr strtol strtoul
     strerror qsort bsearch free abort _exit atexit snprintf vsnprintf sprintf fprintf stderr errno strtoull
     fwrite fflush ferror stdout
     fork waitpid getppid prctl setrlimit signal lstat
