@@ -36,11 +36,20 @@ static void list_remove(struct http_server *s, struct connection *c)
 void connection_phase(struct connection *c, enum phase phase)
 {
     struct http_server *s = c->port->server;
+    if (phase == PHASE_NONE)
+        list_remove(s, c);
+    else
+        connection_phase_at(c, phase, clock_mono_ns(&s->clock));
+}
+
+void connection_phase_at(struct connection *c, enum phase phase, uint64_t now_ns)
+{
+    struct http_server *s = c->port->server;
+    ASSERT(phase < PHASES_TIMED);
     list_remove(s, c);
-    if (phase == PHASE_NONE) return;
 
     // One length a phase: whoever comes last has the latest deadline of its list.
-    c->deadline_ns = clock_mono_ns(&s->clock) + s->phase_ns[phase];
+    c->deadline_ns = now_ns + s->phase_ns[phase];
     c->phase = phase;
     c->had_unread = false;
     struct connection_list *list = &s->phases[phase];

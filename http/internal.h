@@ -25,6 +25,7 @@
 #define LINGER_MAX 16u
 #define RUNS_MAX 8u      // of the library in a row, then the loop looks around
 #define CIRCLE_WAIT_MS 5 // and, when they brought nothing, waits so long
+#define REPLY_KINDS 64u
 
 enum port_kind { PORT_API, PORT_HEALTH, PORT_METRICS };
 #define PORTS 3u
@@ -56,17 +57,14 @@ enum request_stage {
 
 struct request {
     struct engine_request engine;
-    struct connection *connection;
     struct request *next; // in the ready list, then in the done list
     enum request_stage stage;
     uint64_t started_ns;    // when the head was complete
     const char *raw_target; // where the library keeps it; only to be compared
-    struct buffer target, path, body, out;
-    struct text query; // in target
+    struct text query;      // in target
     enum wire_call call;
     bool body_counts;
     uint64_t body_bytes;
-    struct wire_request wire;
     struct wire_status status;
     struct wire_reply reply;
     const char *content_type; // instead of the reply's
@@ -74,6 +72,10 @@ struct request {
     bool is_logged, is_read, close_after;
     bool is_granted;
     uint64_t waited_ns;
+    // From here on it is the connection's: kept, with its memory, for the next request.
+    struct connection *connection;
+    struct buffer target, path, body, out;
+    struct wire_request wire;
 };
 
 struct connection {
@@ -97,6 +99,14 @@ struct lingering {
     int fd; // -1: free
     uint64_t deadline_ns;
     uint64_t bytes;
+};
+
+// Of replies: the series that they are counted in.
+struct reply_kind {
+    enum wire_call call;
+    uint32_t status;
+    const char *method; // its label
+    struct series *duration, *bytes;
 };
 
 struct http_server {
@@ -132,7 +142,8 @@ struct http_server {
     struct lingering lingering[LINGER_MAX];
     uint64_t timed_out; // connections closed over a deadline
     struct family http_duration, http_bytes, acquire_duration;
-    struct buffer labels; // scratch
+    struct reply_kind reply_kinds[REPLY_KINDS]; // those seen last
+    struct buffer labels;                       // scratch
 };
 
 // ---- socket.c ---------------------------------------------------------------
@@ -152,6 +163,7 @@ void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_
 
 // Puts the connection under the deadline of a phase, counted from now.
 void connection_phase(struct connection *c, enum phase phase);
+void connection_phase_at(struct connection *c, enum phase phase, uint64_t now_ns);
 
 // Shuts down what is over its deadline, and bodies that get no further; the library then sees the
 // end and closes. Returns the next deadline of any, UINT64_MAX for none.
@@ -225,8 +237,8 @@ void metrics_finish(struct request *r);
 void metrics_init(struct http_server *s);
 void metrics_release(struct http_server *s);
 
-// Counts a reply.
-void metrics_count(struct request *r, const char *method);
+// Counts a reply. Returns the time it was counted at.
+uint64_t metrics_count(struct request *r, const char *method);
 
 // ---- page.c -----------------------------------------------------------------
 

@@ -70,31 +70,50 @@ void metrics_release(struct http_server *s)
 }
 
 // Only these names: anyone can invent methods.
-static struct text method_label(const char *method)
+static const char *method_label(const char *method)
 {
     static const char *const known[] = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"};
     for (uint32_t i = 0; i < COUNT(known); i++) {
-        if (strcmp(method, known[i]) == 0) return text_from(known[i]);
+        if (strcmp(method, known[i]) == 0) return known[i];
     }
-    return TEXT("other");
+    return "other";
 }
 
-void metrics_count(struct request *r, const char *method)
+// Where replies with these labels are counted. Nearly all are of a few kinds.
+static struct reply_kind *reply_kind(struct http_server *s, const struct request *r,
+                                     const char *method)
 {
-    struct http_server *s = r->connection->port->server;
-    if (r->connection->port->kind != PORT_API) return;
-    uint64_t took_ns = clock_mono_ns(&s->clock) - r->started_ns;
+    uint32_t place = ((uint32_t)r->call * 31 + r->reply.status + (uint32_t)method[0]) % REPLY_KINDS;
+    struct reply_kind *kind = &s->reply_kinds[place];
+    bool is_it = kind->duration != NULL && kind->call == r->call &&
+                 kind->status == r->reply.status && kind->method == method;
+    if (is_it) return kind;
 
     char status[16];
     (void)snprintf(status, sizeof status, "%u", (unsigned)r->reply.status);
     buffer_clear(&s->labels);
     series_label(&s->labels, "path", text_from(wire_call_label(r->call)));
-    series_label(&s->labels, "method", method_label(method));
+    series_label(&s->labels, "method", text_from(method));
     series_label(&s->labels, "status", text_from(status));
-    family_observe(&s->http_duration, buffer_as_text(&s->labels), took_ns);
-    family_observe(&s->http_bytes, buffer_as_text(&s->labels), r->out.size);
+    *kind = (struct reply_kind){.call = r->call,
+                                .status = r->reply.status,
+                                .method = method,
+                                .duration =
+                                    family_series(&s->http_duration, buffer_as_text(&s->labels)),
+                                .bytes = family_series(&s->http_bytes, buffer_as_text(&s->labels))};
+    return kind;
+}
 
-    if (!r->is_granted) return;
+uint64_t metrics_count(struct request *r, const char *method)
+{
+    struct http_server *s = r->connection->port->server;
+    uint64_t now_ns = clock_mono_ns(&s->clock), took_ns = now_ns - r->started_ns;
+    if (r->connection->port->kind != PORT_API) return now_ns;
+    const struct reply_kind *kind = reply_kind(s, r, method_label(method));
+    series_observe(&s->http_duration, kind->duration, took_ns);
+    series_observe(&s->http_bytes, kind->bytes, r->out.size);
+
+    if (!r->is_granted) return now_ns;
     const struct command_acquire *a = &r->wire.command.as.acquire;
     bool has_id = !text_is_empty(a->request_id);
     buffer_clear(&s->labels);
@@ -104,6 +123,7 @@ void metrics_count(struct request *r, const char *method)
     series_label(&s->labels, "has_request_id", has_id ? TEXT("true") : TEXT("false"));
     family_observe(&s->acquire_duration, buffer_as_text(&s->labels),
                    has_id ? r->waited_ns : took_ns);
+    return now_ns;
 }
 
 static void metrics_done(struct engine_request *e, int error, struct sm *sm,

@@ -41,19 +41,12 @@ static void buffer_reuse(struct buffer *b)
 // Ready for the next request of the connection, keeping the memory.
 static void request_reset(struct request *r)
 {
-    struct request old = *r;
-    buffer_reuse(&old.target);
-    buffer_reuse(&old.path);
-    buffer_reuse(&old.body);
-    buffer_reuse(&old.out);
-    wire_request_clear(&old.wire);
-    *r = (struct request){.connection = old.connection,
-                          .stage = REQUEST_IDLE,
-                          .target = old.target,
-                          .path = old.path,
-                          .body = old.body,
-                          .out = old.out,
-                          .wire = old.wire};
+    memset(r, 0, offsetof(struct request, connection));
+    buffer_reuse(&r->target);
+    buffer_reuse(&r->path);
+    buffer_reuse(&r->body);
+    buffer_reuse(&r->out);
+    wire_request_clear(&r->wire);
 }
 
 void request_refuse(struct request *r, uint32_t status, const char *message)
@@ -113,20 +106,21 @@ static void entity_tag(uint64_t seq, char ret_tag[TAG_BYTES])
 }
 
 // Whether the client has this very state already: its If-None-Match names the sequence number.
-static bool is_unchanged(const struct request *r, const char *tag)
+static bool is_unchanged(const struct request *r)
 {
+    if (!r->is_read || r->reply.status != MHD_HTTP_OK) return false;
     const char *value = MHD_lookup_connection_value(r->connection->mhd, MHD_HEADER_KIND,
                                                     MHD_HTTP_HEADER_IF_NONE_MATCH);
-    if (value == NULL || !r->is_read || r->reply.status != MHD_HTTP_OK) return false;
+    if (value == NULL) return false;
+    char tag[TAG_BYTES];
+    entity_tag(r->seq, tag);
     return strcmp(value, "*") == 0 || strstr(value, tag) != NULL;
 }
 
 static enum MHD_Result request_reply(struct request *r, const char *method)
 {
     struct connection *c = r->connection;
-    char tag[TAG_BYTES];
-    entity_tag(r->seq, tag);
-    if (is_unchanged(r, tag)) {
+    if (is_unchanged(r)) {
         r->reply = (struct wire_reply){.status = MHD_HTTP_NOT_MODIFIED};
         buffer_clear(&r->out);
     }
@@ -142,15 +136,17 @@ static enum MHD_Result request_reply(struct request *r, const char *method)
     if (reply->retry_after_s != 0)
         header_number(response, MHD_HTTP_HEADER_RETRY_AFTER, reply->retry_after_s);
     if (r->is_logged) header_number(response, "Boskos-Seq", r->seq);
-    if (r->is_read && (reply->status == MHD_HTTP_OK || reply->status == MHD_HTTP_NOT_MODIFIED))
+    if (r->is_read && (reply->status == MHD_HTTP_OK || reply->status == MHD_HTTP_NOT_MODIFIED)) {
+        char tag[TAG_BYTES];
+        entity_tag(r->seq, tag);
         header_text(response, MHD_HTTP_HEADER_ETAG, tag);
+    }
     if (r->close_after || c->port->server->draining) {
         header_text(response, MHD_HTTP_HEADER_CONNECTION, "close");
         c->linger = r->close_after;
     }
 
-    metrics_count(r, method);
-    connection_phase(c, PHASE_REPLY);
+    connection_phase_at(c, PHASE_REPLY, metrics_count(r, method));
     r->stage = REQUEST_REPLYING;
     enum MHD_Result queued = MHD_queue_response(c->mhd, reply->status, response);
     MHD_destroy_response(response); // the connection holds it until it is sent
@@ -172,7 +168,7 @@ static void refuse_in_body(struct request *r, const char *method, uint32_t statu
     ASSERT(size > 0 && (size_t)size < sizeof head);
     (void)send(r->connection->fd, head, (size_t)size, MSG_NOSIGNAL | MSG_MORE);
     (void)send(r->connection->fd, r->out.data, r->out.size, MSG_NOSIGNAL);
-    metrics_count(r, method);
+    (void)metrics_count(r, method);
     r->connection->linger = true;
 }
 

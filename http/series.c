@@ -24,8 +24,9 @@ void family_release(struct family *f)
     *f = (struct family){.form = f->form};
 }
 
-static struct series *series_find(struct family *f, struct text labels)
+struct series *family_series(struct family *f, struct text labels)
 {
+    ASSERT(labels.size > 0);
     uint64_t place = hash64(labels.data, labels.size, 0) % PLACES;
     while (f->table[place].labels != NULL) { // ends: half of the places are free
         struct series *s = &f->table[place];
@@ -42,10 +43,8 @@ static struct series *series_find(struct family *f, struct text labels)
     return s;
 }
 
-void family_observe(struct family *f, struct text labels, uint64_t value)
+void series_observe(const struct family *f, struct series *s, uint64_t value)
 {
-    ASSERT(labels.size > 0);
-    struct series *s = series_find(f, labels);
     s->count++;
     s->sum += value;
     for (uint32_t i = 0; i < f->form->bounds_count; i++) {
@@ -53,6 +52,11 @@ void family_observe(struct family *f, struct text labels, uint64_t value)
         s->buckets[i]++;
         return;
     }
+}
+
+void family_observe(struct family *f, struct text labels, uint64_t value)
+{
+    series_observe(f, family_series(f, labels), value);
 }
 
 static void series_print(const struct family_form *form, const struct series *s, struct text labels,
@@ -86,13 +90,22 @@ void family_print(const struct family *f, struct buffer *out)
     if (f->other.count > 0) series_print(f->form, &f->other, text_from(f->form->other), out);
 }
 
+static bool needs_escape(char c)
+{
+    return c == '\n' || c == '\0' || c == '"' || c == '\\';
+}
+
 void series_label(struct buffer *labels, const char *name, struct text value)
 {
     if (value.size > SERIES_LABEL_BYTES) value = TEXT("other");
     if (labels->size > 0) buffer_char(labels, ',');
     buffer_string(labels, name);
-    buffer_string(labels, "=\"");
-    for (uint32_t i = 0; i < value.size; i++) {
+    buffer_append(labels, "=\"", 2);
+    uint32_t start = 0; // as nearly always: nothing to escape
+    while (start < value.size && !needs_escape(value.data[start]))
+        start++;
+    buffer_append(labels, value.data, start);
+    for (uint32_t i = start; i < value.size; i++) {
         char c = value.data[i];
         if (c == '\n') {
             buffer_string(labels, "\\n");

@@ -44,7 +44,14 @@ struct family {
 void family_init(struct family *f, const struct family_form *form);
 void family_release(struct family *f);
 
-// Counts a value. `labels` is what stands between the braces.
+// The series of these labels, or of `other`; as long as the family. `labels` is what stands between
+// the braces.
+struct series *family_series(struct family *f, struct text labels);
+
+// Counts a value in it.
+void series_observe(const struct family *f, struct series *s, uint64_t value);
+
+// Both. `labels` is what stands between the braces.
 void family_observe(struct family *f, struct text labels, uint64_t value);
 
 // Appends the whole family.
