@@ -31,7 +31,7 @@ STAGES = (
     ("reply: sent", r"sys_sendto|sys_sendmsg|sys_writev|sys_write\b|^__libc_send"),
     ("parse: received", r"sys_recvfrom|sys_recvmsg|sys_read\b|^__libc_recv"),
     ("parse: our part", r"request_handle|request_line|wire_request|check_head"),
-    ("queue: connections watched, suspended, resumed", r"epoll_ctl|MHD_suspend|MHD_resume|requests_resume"),
+    ("queue: connections watched, taken back", r"epoll_ctl|requests_take_back"),
     ("queue: waiting and waking", r"epoll_wait|futex|eventfd|pthread_cond|requests_submit|engine_submit"),
     ("queue: batch stamped and encoded", r"sequencer_|batch_|command_encode"),
     ("parse: libmicrohttpd, and what it does else", r"MHD_|libmicrohttpd"),

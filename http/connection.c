@@ -95,9 +95,13 @@ uint64_t connections_expire(struct http_server *s, uint64_t now_ns)
     for (uint32_t phase = 0; phase < PHASES_TIMED; phase++) {
         struct connection *c;
         while ((c = s->phases[phase].first) != NULL && c->deadline_ns <= now_ns) {
+            if (phase == PHASE_ENDED && has_unread(c)) { // the library is not through yet
+                connection_phase_at(c, PHASE_HEAD, now_ns);
+                continue;
+            }
             (void)shutdown(c->fd, SHUT_RDWR);
             list_remove(s, c);
-            s->timed_out++;
+            if (phase != PHASE_ENDED) s->timed_out++;
         }
         if (c != NULL && c->deadline_ns < next_ns) next_ns = c->deadline_ns;
     }
@@ -138,7 +142,8 @@ static void linger_begin(struct http_server *s, int fd)
 
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (copy < 0) return;
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.u32 = PORTS + 1 + i};
+    (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, fd, NULL); // the copy would keep it watched
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.u64 = EVENT_LINGER + i};
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, copy, &event) != 0) {
         (void)close(copy);
         return;
@@ -171,6 +176,28 @@ void linger_close_all(struct http_server *s)
     }
 }
 
+// The library reads what has come at the moment it is told of it. An end that came with a request,
+// in one event, it does not see; a socket is closed for that here, after the replies.
+static void end_watch(const struct connection *c)
+{
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = (void *)c};
+    (void)epoll_ctl(c->port->server->epoll_fd, EPOLL_CTL_ADD, c->fd, &event); // else the deadline
+}
+
+void connection_ended(struct connection *c)
+{
+    c->has_ended = true;
+    c->port->run_again = true; // what came with it is read first
+    if (c->phase == PHASE_HEAD && c->request.stage == REQUEST_IDLE)
+        connection_phase(c, PHASE_ENDED);
+}
+
+void connection_free(struct connection *c)
+{
+    request_release(&c->request);
+    free(c);
+}
+
 void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_context,
                        enum MHD_ConnectionNotificationCode code)
 {
@@ -184,16 +211,17 @@ void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_
         c->phase = PHASE_NONE;
         request_init(&c->request, c);
         connection_phase(c, PHASE_HEAD);
+        end_watch(c);
         port->connections++;
         *socket_context = c;
         return;
     }
     struct connection *c = *socket_context;
-    ASSERT(c->request.stage != REQUEST_READY && c->request.stage != REQUEST_SUBMITTED);
+    ASSERT(c->request.stage != REQUEST_READY);
     list_remove(port->server, c);
     if (c->linger) linger_begin(port->server, c->fd);
-    request_release(&c->request);
-    free(c);
+    c->mhd = NULL;
+    if (c->request.stage != REQUEST_SUBMITTED) connection_free(c); // else when it is taken back
     ASSERT(port->connections > 0);
     port->connections--;
     port->run_again = true;

@@ -1,9 +1,9 @@
 // http/http.h
 //
-// The server: one loop thread with an epoll of its own around libmicrohttpd (external event loop,
-// suspend and resume), for the Boskos API, the health port and the metrics port. It checks the raw
-// form of each request, hands commands and queries to the engine, and sends what wire made of the
-// results. It does not know the rules of Boskos and keeps nothing on disk.
+// The server: one loop thread with an epoll of its own around libmicrohttpd (external event loop),
+// for the Boskos API, the health port and the metrics port. It checks the raw form of each request,
+// hands commands and queries to the engine, and sends what wire made of the results. It does not
+// know the rules of Boskos and keeps nothing on disk.
 //
 // http_open and http_close belong to one thread; the others say who may call them.
 #ifndef HTTP_HTTP_H

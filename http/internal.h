@@ -24,7 +24,9 @@
 #define SIDE_CONNECTIONS_MAX 64u      // of the health port and of the metrics port
 #define LINGER_MAX 16u
 #define RUNS_MAX 8u      // of the library in a row, then the loop looks around
-#define CIRCLE_WAIT_MS 5 // and, when they brought nothing, waits so long
+#define CIRCLES_MAX 64u  // runs that bring nothing: a long head is read in so many
+#define CIRCLE_WAIT_MS 5 // and then it waits so long
+#define FLIGHT_WAIT_MS 1 // before it is run again for what it may have beside those in flight
 #define REPLY_KINDS 64u
 
 enum port_kind { PORT_API, PORT_HEALTH, PORT_METRICS };
@@ -37,20 +39,28 @@ struct port {
     unsigned connections_max;
     struct MHD_Daemon *daemon; // NULL: not listening
     unsigned connections;
-    bool run_again;  // a place became free: the library listens again only when it is run
-    bool in_circles; // it wants to be run again, but the last runs brought nothing
+    uint64_t in_flight; // requests that the engine has
+    bool run_again;     // a place became free: the library listens again only when it is run
+    uint32_t circles;   // runs in a row that brought nothing
+    int wait_ms;        // before it is run again
 };
 
-// Which deadline a connection is under.
-enum phase { PHASE_HEAD, PHASE_BODY, PHASE_REPLY, PHASE_NONE };
-#define PHASES_TIMED 3u
+// Which deadline a connection is under; at once where the client sends no more and has its replies.
+enum phase { PHASE_HEAD, PHASE_BODY, PHASE_REPLY, PHASE_ENDED, PHASE_NONE };
+#define PHASES_TIMED 4u
+
+// What epoll tells of: a port's library by its number, the eventfd, the lingering ones; from there
+// on it is the address of a connection whose client sends no more.
+#define EVENT_WAKE PORTS
+#define EVENT_LINGER (PORTS + 1u)
+#define EVENTS_NAMED (EVENT_LINGER + LINGER_MAX)
 
 enum request_stage {
     REQUEST_IDLE,      // between requests, or the request line is not complete
     REQUEST_LINE,      // the request line is there
     REQUEST_BODY,      // the head was accepted
     REQUEST_READY,     // complete, to be handed to the engine after this run of the library
-    REQUEST_SUBMITTED, // the engine has it, the connection is suspended
+    REQUEST_SUBMITTED, // the engine has it
     REQUEST_ANSWERED,  // the reply is made
     REQUEST_REPLYING   // and was given to the library
 };
@@ -61,6 +71,7 @@ struct request {
     enum request_stage stage;
     uint64_t started_ns;    // when the head was complete
     const char *raw_target; // where the library keeps it; only to be compared
+    const char *method;     // its label among the metrics
     struct text query;      // in target
     enum wire_call call;
     bool body_counts;
@@ -74,18 +85,19 @@ struct request {
     uint64_t waited_ns;
     // From here on it is the connection's: kept, with its memory, for the next request.
     struct connection *connection;
-    struct buffer target, path, body, out;
+    struct buffer target, path, body, key, out;
     struct wire_request wire;
 };
 
 struct connection {
     struct port *port;
-    struct MHD_Connection *mhd;
-    int fd; // the library's
+    struct MHD_Connection *mhd; // NULL: ended while the engine had its request
+    int fd;                     // the library's
     enum phase phase;
     uint64_t deadline_ns;
     struct connection *prev, *next; // in the phase's list, oldest first
     bool linger;                    // unread input may be left when it closes
+    bool has_ended;                 // the client sends no more
     bool had_unread;                // when bodies were looked at last: input was unread
     uint64_t body_bytes_seen;       // and so much of the body had come through
     struct request request;
@@ -137,6 +149,7 @@ struct http_server {
     struct connection_list phases[PHASES_TIMED];
     uint64_t bodies_checked_ns; // when bodies that get no further were looked for
     uint64_t calls;             // of ours by the library: what its runs brought
+    uint64_t moves;             // those after which it has more to do at once
     struct request *ready_first, *ready_last;
     uint64_t in_flight;
     struct lingering lingering[LINGER_MAX];
@@ -156,6 +169,11 @@ int socket_bind(const char *address, uint16_t number, int *ret_fd, char *why, si
 uint64_t socket_files_max(void);
 
 // ---- connection.c -----------------------------------------------------------
+
+void connection_free(struct connection *c);
+
+// epoll tells that the client sends no more.
+void connection_ended(struct connection *c);
 
 // For MHD_OPTION_NOTIFY_CONNECTION; context is the port.
 void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_context,
@@ -209,8 +227,8 @@ void request_done(struct request *r, int error);
 // Hands what became ready to the engine, as one chain.
 void requests_submit(struct http_server *s);
 
-// Resumes what the engine has answered.
-void requests_resume(struct http_server *s);
+// Takes back what the engine has answered.
+void requests_take_back(struct http_server *s);
 
 // ---- check.c ----------------------------------------------------------------
 
@@ -237,8 +255,11 @@ void metrics_finish(struct request *r);
 void metrics_init(struct http_server *s);
 void metrics_release(struct http_server *s);
 
+// The label of a method.
+const char *metrics_method(const char *method);
+
 // Counts a reply. Returns the time it was counted at.
-uint64_t metrics_count(struct request *r, const char *method);
+uint64_t metrics_count(struct request *r);
 
 // ---- page.c -----------------------------------------------------------------
 

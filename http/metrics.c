@@ -70,7 +70,7 @@ void metrics_release(struct http_server *s)
 }
 
 // Only these names: anyone can invent methods.
-static const char *method_label(const char *method)
+const char *metrics_method(const char *method)
 {
     static const char *const known[] = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"};
     for (uint32_t i = 0; i < COUNT(known); i++) {
@@ -80,9 +80,9 @@ static const char *method_label(const char *method)
 }
 
 // Where replies with these labels are counted. Nearly all are of a few kinds.
-static struct reply_kind *reply_kind(struct http_server *s, const struct request *r,
-                                     const char *method)
+static struct reply_kind *reply_kind(struct http_server *s, const struct request *r)
 {
+    const char *method = r->method;
     uint32_t place = ((uint32_t)r->call * 31 + r->reply.status + (uint32_t)method[0]) % REPLY_KINDS;
     struct reply_kind *kind = &s->reply_kinds[place];
     bool is_it = kind->duration != NULL && kind->call == r->call &&
@@ -104,12 +104,12 @@ static struct reply_kind *reply_kind(struct http_server *s, const struct request
     return kind;
 }
 
-uint64_t metrics_count(struct request *r, const char *method)
+uint64_t metrics_count(struct request *r)
 {
     struct http_server *s = r->connection->port->server;
     uint64_t now_ns = clock_mono_ns(&s->clock), took_ns = now_ns - r->started_ns;
     if (r->connection->port->kind != PORT_API) return now_ns;
-    const struct reply_kind *kind = reply_kind(s, r, method_label(method));
+    const struct reply_kind *kind = reply_kind(s, r);
     series_observe(&s->http_duration, kind->duration, took_ns);
     series_observe(&s->http_bytes, kind->bytes, r->out.size);
 

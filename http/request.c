@@ -16,6 +16,7 @@ void request_init(struct request *r, struct connection *c)
     buffer_init(&r->target);
     buffer_init(&r->path);
     buffer_init(&r->body);
+    buffer_init(&r->key);
     buffer_init(&r->out);
     wire_request_init(&r->wire);
 }
@@ -25,6 +26,7 @@ void request_release(struct request *r)
     buffer_release(&r->target);
     buffer_release(&r->path);
     buffer_release(&r->body);
+    buffer_release(&r->key);
     buffer_release(&r->out);
     wire_request_release(&r->wire);
 }
@@ -45,6 +47,7 @@ static void request_reset(struct request *r)
     buffer_reuse(&r->target);
     buffer_reuse(&r->path);
     buffer_reuse(&r->body);
+    buffer_reuse(&r->key);
     buffer_reuse(&r->out);
     wire_request_clear(&r->wire);
 }
@@ -117,7 +120,7 @@ static bool is_unchanged(const struct request *r)
     return strcmp(value, "*") == 0 || strstr(value, tag) != NULL;
 }
 
-static enum MHD_Result request_reply(struct request *r, const char *method)
+static enum MHD_Result request_reply(struct request *r)
 {
     struct connection *c = r->connection;
     if (is_unchanged(r)) {
@@ -146,8 +149,9 @@ static enum MHD_Result request_reply(struct request *r, const char *method)
         c->linger = r->close_after;
     }
 
-    connection_phase_at(c, PHASE_REPLY, metrics_count(r, method));
+    connection_phase_at(c, PHASE_REPLY, metrics_count(r));
     r->stage = REQUEST_REPLYING;
+    c->port->server->moves++;
     enum MHD_Result queued = MHD_queue_response(c->mhd, reply->status, response);
     MHD_destroy_response(response); // the connection holds it until it is sent
     return queued;
@@ -155,8 +159,8 @@ static enum MHD_Result request_reply(struct request *r, const char *method)
 
 // The library takes a reply before the body or after it, not while it is read; this goes to the
 // socket directly. Nothing of the library's is under way then.
-static void refuse_in_body(struct request *r, const char *method, uint32_t status,
-                           const char *title, const char *message)
+static void refuse_in_body(struct request *r, uint32_t status, const char *title,
+                           const char *message)
 {
     request_refuse(r, status, message);
     char head[256];
@@ -168,14 +172,14 @@ static void refuse_in_body(struct request *r, const char *method, uint32_t statu
     ASSERT(size > 0 && (size_t)size < sizeof head);
     (void)send(r->connection->fd, head, (size_t)size, MSG_NOSIGNAL | MSG_MORE);
     (void)send(r->connection->fd, r->out.data, r->out.size, MSG_NOSIGNAL);
-    (void)metrics_count(r, method);
+    (void)metrics_count(r);
     r->connection->linger = true;
 }
 
 void request_refuse_chunk(struct request *r)
 {
-    // The library does not tell the method here.
-    refuse_in_body(r, "", MHD_HTTP_BAD_REQUEST, "Bad Request", "malformed chunk.");
+    r->method = metrics_method(""); // the library does not tell it here
+    refuse_in_body(r, MHD_HTTP_BAD_REQUEST, "Bad Request", "malformed chunk.");
 }
 
 // ---- to the engine and back -------------------------------------------------
@@ -203,14 +207,14 @@ void requests_submit(struct http_server *s)
     struct engine_request *first = NULL, **end = &first;
     for (struct request *r = s->ready_first, *next; r != NULL; r = next) {
         next = r->next;
-        // Suspended only now and not in the handler: the library has noted meanwhile that it waits
-        // for us and not for input, and will not read, and see a half-closed client's end, before
-        // it replies.
-        MHD_suspend_connection(r->connection->mhd);
+        // The connection is not suspended: the library waits for us and not for input, does not
+        // read before there is a reply, and asks for one in each run. Suspending it takes it out of
+        // the library's epoll, and resuming puts it back and reads in vain.
         connection_phase(r->connection, PHASE_NONE);
         r->stage = REQUEST_SUBMITTED;
         r->next = NULL;
         s->in_flight++;
+        r->connection->port->in_flight++;
         r->engine.next = NULL;
         *end = &r->engine;
         end = &r->engine.next;
@@ -238,7 +242,7 @@ void request_done(struct request *r, int error)
     if (error != 0) http_batch_done(s);
 }
 
-void requests_resume(struct http_server *s)
+void requests_take_back(struct http_server *s)
 {
     struct request *r = atomic_exchange_explicit(&s->done, NULL, memory_order_acquire);
     struct request *oldest = NULL;
@@ -252,12 +256,18 @@ void requests_resume(struct http_server *s)
         oldest = r->next;
         r->next = NULL;
         r->stage = REQUEST_ANSWERED;
-        ASSERT(s->in_flight > 0);
+        struct connection *c = r->connection;
+        ASSERT(s->in_flight > 0 && c->port->in_flight > 0);
         s->in_flight--;
-        if (r->connection->port->kind == PORT_METRICS) metrics_finish(r);
-        MHD_resume_connection(r->connection->mhd);
-        r->connection->port->run_again = true;
-        r->connection->port->in_circles = false;
+        c->port->in_flight--;
+        if (c->mhd == NULL) {
+            (void)metrics_count(r);
+            connection_free(c);
+            continue;
+        }
+        if (c->port->kind == PORT_METRICS) metrics_finish(r);
+        c->port->run_again = true;
+        c->port->wait_ms = 0;
     }
 }
 
@@ -289,6 +299,7 @@ static void request_begin(struct request *r, const char *method, const char *ver
     struct connection *c = r->connection;
     r->started_ns = clock_mono_ns(&c->port->server->clock);
     r->stage = REQUEST_BODY;
+    r->method = metrics_method(method);
 
     struct head head;
     const char *message = NULL;
@@ -307,19 +318,24 @@ static void request_begin(struct request *r, const char *method, const char *ver
     // The library is lenient about what frames a chunk and what follows the last: nothing behind it
     // is taken for a request.
     r->close_after = head.is_chunked;
-    if (head.is_chunked || head.length > 0) connection_phase(c, PHASE_BODY);
+    if (head.is_chunked || head.length > 0) {
+        connection_phase(c, PHASE_BODY);
+        c->port->server->moves++; // it may have to say 100 Continue
+    }
 }
 
-// The library keeps it where it is until the request is completed, trailing white space with it.
-static struct text idempotency_key(const struct request *r)
+// Of the library's memory only a copy can go to the engine: the client may be gone before the
+// reply.
+static struct text idempotency_key(struct request *r)
 {
     const char *value =
         MHD_lookup_connection_value(r->connection->mhd, MHD_HEADER_KIND, "Idempotency-Key");
     if (value == NULL) return TEXT_NONE;
-    struct text key = text_from(value);
+    struct text key = text_from(value); // with white space behind it
     while (key.size > 0 && (key.data[key.size - 1] == ' ' || key.data[key.size - 1] == '\t'))
         key.size--;
-    return key;
+    buffer_text(&r->key, key);
+    return buffer_as_text(&r->key);
 }
 
 static void api_answer(struct request *r, struct text method)
@@ -360,8 +376,11 @@ enum MHD_Result request_handle(void *context, struct MHD_Connection *mhd, const 
     (void)context;
     (void)mhd;
     (void)url;
-    r->connection->port->server->calls++;
+    struct http_server *s = r->connection->port->server;
     switch (r->stage) {
+    case REQUEST_READY:
+    case REQUEST_SUBMITTED:
+    case REQUEST_REPLYING: return MHD_YES; // called for no reason of its own
     case REQUEST_IDLE: return MHD_NO;
     case REQUEST_LINE: request_begin(r, method, version); break;
     case REQUEST_BODY:
@@ -369,21 +388,19 @@ enum MHD_Result request_handle(void *context, struct MHD_Connection *mhd, const 
             request_answer(r, method);
             break;
         }
+        s->moves++;
         r->body_bytes += *upload_size;
         if (r->body_bytes > HTTP_BODY_BYTES_MAX) {
-            refuse_in_body(r, method, MHD_HTTP_CONTENT_TOO_LARGE, "Content Too Large",
-                           WIRE_BODY_TOO_LARGE);
+            refuse_in_body(r, MHD_HTTP_CONTENT_TOO_LARGE, "Content Too Large", WIRE_BODY_TOO_LARGE);
             return MHD_NO;
         }
         if (r->body_counts) buffer_append(&r->body, upload, *upload_size);
         *upload_size = 0;
         break;
-    case REQUEST_READY:
-    case REQUEST_SUBMITTED: return MHD_YES; // called for no reason of its own
     case REQUEST_ANSWERED: break;
-    case REQUEST_REPLYING: return MHD_YES;
     }
-    return r->stage == REQUEST_ANSWERED ? request_reply(r, method) : MHD_YES;
+    s->calls++;
+    return r->stage == REQUEST_ANSWERED ? request_reply(r) : MHD_YES;
 }
 
 void request_completed(void *context, struct MHD_Connection *mhd, void **request_context,
@@ -394,9 +411,12 @@ void request_completed(void *context, struct MHD_Connection *mhd, void **request
     (void)mhd;
     (void)code;
     if (r == NULL) return;
-    ASSERT(r->stage != REQUEST_SUBMITTED);
     struct http_server *s = r->connection->port->server;
     s->calls++;
+    s->moves++;
+    *request_context = NULL;
+    if (r->stage == REQUEST_SUBMITTED) return; // the connection has ended; the engine has it still
+    if (r->stage == REQUEST_ANSWERED) (void)metrics_count(r); // ended just before the reply
     if (r->stage == REQUEST_READY) { // broke off in the same run of the library
         struct request **place = &s->ready_first, *last = NULL;
         while (*place != r) {
@@ -407,6 +427,5 @@ void request_completed(void *context, struct MHD_Connection *mhd, void **request
         if (s->ready_last == r) s->ready_last = last;
     }
     request_reset(r);
-    *request_context = NULL;
-    connection_phase(r->connection, PHASE_HEAD);
+    connection_phase(r->connection, r->connection->has_ended ? PHASE_ENDED : PHASE_HEAD);
 }

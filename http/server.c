@@ -18,10 +18,6 @@
 #define WAIT_MS_MAX 60000
 #define EVENTS_MAX 32
 
-// What epoll tells of: a port's library by its number, then the eventfd, then the lingering ones.
-#define EVENT_WAKE PORTS
-#define EVENT_LINGER (PORTS + 1u)
-
 static const char *const port_names[PORTS] = {"API", "health", "metrics"};
 
 // ---- the loop ---------------------------------------------------------------
@@ -42,28 +38,35 @@ static void port_watch(struct port *port)
 {
     struct http_server *s = port->server;
     int fd = MHD_get_daemon_info(port->daemon, MHD_DAEMON_INFO_EPOLL_FD)->listen_fd;
-    struct epoll_event event = {.events = EPOLLIN, .data.u32 = port->kind};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = port->kind};
     ASSERT(epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0);
     port->run_again = true; // it starts to listen when it is run
 }
 
 // Runs the library until nothing is left to do at once, but not for ever: it takes events in
 // batches, needs one more run to send what a handler answered, and to listen again after a place
-// became free.
+// became free. While a request is with the engine the library always wants to be run again: then
+// only what came of a run tells whether there is more.
 static void port_run(struct port *port)
 {
-    uint64_t calls = port->server->calls;
-    port->in_circles = false;
+    struct http_server *s = port->server;
+    port->wait_ms = 0;
     for (uint32_t i = 0; i < RUNS_MAX; i++) {
+        uint64_t calls = s->calls, moves = s->moves;
         port->run_again = false;
         (void)MHD_run(port->daemon);
-        requests_submit(port->server);
+        requests_submit(s);
         MHD_UNSIGNED_LONG_LONG wait_ms;
-        if (MHD_get_timeout(port->daemon, &wait_ms) == MHD_YES && wait_ms == 0)
-            port->run_again = true;
-        if (!port->run_again) return;
+        bool wants_more = MHD_get_timeout(port->daemon, &wait_ms) == MHD_YES && wait_ms == 0;
+        port->circles = wants_more && s->calls == calls ? port->circles + 1 : 0;
+        if (!wants_more && !port->run_again) return;
+        if (!port->run_again && s->moves == moves && port->in_flight > 0)
+            port->wait_ms = FLIGHT_WAIT_MS;
+        else if (port->circles >= CIRCLES_MAX)
+            port->wait_ms = CIRCLE_WAIT_MS;
+        port->run_again = true;
+        if (port->wait_ms > 0) return;
     }
-    port->in_circles = port->server->calls == calls;
 }
 
 // Takes over what other threads asked for.
@@ -118,17 +121,15 @@ static int loop_wait_ms(struct http_server *s)
     if (s->draining && !s->drain_done && s->drain_deadline_ns < next_ns)
         next_ns = s->drain_deadline_ns;
     if (s->stopping && s->stop_deadline_ns < next_ns) next_ns = s->stop_deadline_ns;
-    bool in_circles = false;
+    int wait_ms = WAIT_MS_MAX;
     for (uint32_t i = 0; i < PORTS; i++) {
         const struct port *port = &s->ports[i];
         if (port->daemon == NULL || !port->run_again) continue;
-        if (!port->in_circles) return 0;
-        in_circles = true;
+        if (port->wait_ms < wait_ms) wait_ms = port->wait_ms;
     }
     if (next_ns <= now_ns) return 0;
-    if (in_circles) return CIRCLE_WAIT_MS;
-    uint64_t wait_ms = (next_ns - now_ns) / NS_PER_MS + 1;
-    return wait_ms < WAIT_MS_MAX ? (int)wait_ms : WAIT_MS_MAX;
+    uint64_t left_ms = (next_ns - now_ns) / NS_PER_MS + 1;
+    return left_ms < (uint64_t)wait_ms ? (int)left_ms : wait_ms;
 }
 
 static void loop_events(struct http_server *s, int wait_ms)
@@ -137,15 +138,17 @@ static void loop_events(struct http_server *s, int wait_ms)
     int count = epoll_wait(s->epoll_fd, events, EVENTS_MAX, wait_ms);
     ASSERT(count >= 0 || errno == EINTR);
     for (int i = 0; i < count; i++) {
-        uint32_t what = events[i].data.u32;
-        if (what < PORTS) {
+        uint64_t what = events[i].data.u64;
+        if (what >= EVENTS_NAMED) {
+            connection_ended(events[i].data.ptr);
+        } else if (what < PORTS) {
             s->ports[what].run_again = true;
         } else if (what == EVENT_WAKE) {
             uint64_t times;
             ssize_t size = read(s->wake_fd, &times, sizeof times);
             (void)size; // nonblocking: only to make it wait again
         } else {
-            linger_readable(s, what - EVENT_LINGER);
+            linger_readable(s, (uint32_t)what - EVENT_LINGER);
         }
     }
 }
@@ -156,7 +159,7 @@ static void *loop_main(void *context)
     for (;;) {
         loop_events(s, loop_wait_ms(s));
         loop_orders(s);
-        requests_resume(s);
+        requests_take_back(s);
         for (uint32_t i = 0; i < PORTS; i++) {
             struct port *port = &s->ports[i];
             if (port->daemon != NULL && port->run_again) port_run(port);
@@ -199,12 +202,12 @@ static int port_listen(struct port *port, struct MHD_Daemon **ret_daemon, char *
         return err == EADDRINUSE ? BOSKOS_E_IN_USE : BOSKOS_E_IO;
     }
     struct MHD_Daemon *daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request_handle, port,
-        MHD_OPTION_LISTEN_SOCKET, port->fd, MHD_OPTION_CONNECTION_LIMIT, port->connections_max,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_NOTIFY_COMPLETED, request_completed, port, MHD_OPTION_NOTIFY_CONNECTION,
-        connection_notify, port, MHD_OPTION_URI_LOG_CALLBACK, request_line, port,
-        MHD_OPTION_UNESCAPE_CALLBACK, unescape_nothing, port, MHD_OPTION_END);
+        MHD_USE_EPOLL, 0, NULL, NULL, request_handle, port, MHD_OPTION_LISTEN_SOCKET, port->fd,
+        MHD_OPTION_CONNECTION_LIMIT, port->connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)POOL_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
+        request_completed, port, MHD_OPTION_NOTIFY_CONNECTION, connection_notify, port,
+        MHD_OPTION_URI_LOG_CALLBACK, request_line, port, MHD_OPTION_UNESCAPE_CALLBACK,
+        unescape_nothing, port, MHD_OPTION_END);
     port->fd = -1;
     if (daemon == NULL) {
         (void)snprintf(why, why_size, "cannot start the %s port", port_names[port->kind]);
@@ -290,7 +293,7 @@ int http_open(const struct http_options *o, struct http_server **ret_server, cha
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (s->epoll_fd < 0 || s->wake_fd < 0) goto out;
-    struct epoll_event event = {.events = EPOLLIN, .data.u32 = EVENT_WAKE};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = EVENT_WAKE};
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->wake_fd, &event) != 0) goto out;
 
     err = 0;

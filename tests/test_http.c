@@ -359,35 +359,6 @@ static void test_pipelining(void **state)
     expect_refusal(fd, 200, NULL);
 }
 
-static void test_clients_that_leave(void **state)
-{
-    struct fixture *f = *state;
-    fake_engine_hold(f->engine, true);
-    int half = api_connect(f);
-    client_string(half, SMUGGLED);
-    shutdown(half, SHUT_WR);
-    int gone = api_connect(f);
-    client_string(gone, SMUGGLED);
-    int reset = api_connect(f);
-    client_string(reset, SMUGGLED);
-    wait_submitted(f, 3);
-    close(gone);
-    const struct linger hard = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(reset, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    close(reset);
-    fake_engine_hold(f->engine, false);
-    assert_int_equal(client_status(half), 200);
-    assert_true(client_ended(half, 3000));
-    close(half);
-    for (int i = 0; i < 1000 && fake_engine_commands(f->engine) < 3; i++)
-        pause_ms(5);
-    assert_int_equal(fake_engine_commands(f->engine), 3); // the commands went on
-    half = api_connect(f);
-    shutdown(half, SHUT_WR);
-    assert_true(client_ended(half, 3000));
-    close(half);
-}
-
 static void test_engine_errors(void **state)
 {
     struct fixture *f = *state;
@@ -787,6 +758,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_continue, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_pipelining, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_clients_that_leave, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_key_of_the_gone, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_end_behind_requests, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_beside_waiting, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_engine_errors, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_many_ready, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_chains, fixture_setup, fixture_teardown),
