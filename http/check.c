@@ -13,7 +13,7 @@
 
 struct scan {
     uintptr_t end; // behind the last piece seen
-    uint32_t hosts, lengths, encodings;
+    uint32_t headers, hosts, lengths, encodings;
     struct text length, encoding;
     const char *fault;
 };
@@ -58,6 +58,7 @@ static enum MHD_Result scan_header(void *context, enum MHD_ValueKind kind, const
     }
     scan->end = (uintptr_t)value + value_size;
 
+    scan->headers++;
     if (!is_token(name)) scan->fault = "malformed header name.";
     if (!is_value(content)) scan->fault = "control character in a header.";
     if (is_named(name, "Host")) scan->hosts++;
@@ -155,6 +156,11 @@ uint32_t check_head(struct request *r, const char *method, const char *version,
     if (scan.fault != NULL) {
         *ret_message = scan.fault;
         return MHD_HTTP_BAD_REQUEST;
+    }
+    // Without room for the reply's head the library would close without a word, after the commit.
+    if (head_size + (size_t)scan.headers * HEADER_BYTES > POOL_BYTES - REPLY_HEAD_BYTES) {
+        *ret_message = "the request has too many headers.";
+        return MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
     }
     return check_body(&scan, is_1_1, ret_head, ret_message);
 }

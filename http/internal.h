@@ -14,9 +14,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-// A head may use half of it as it comes in, and grow; what is above HTTP_HEAD_BYTES_MAX and fits
-// here gets our text, what does not fit the library's.
-#define POOL_BYTES (32u * 1024)
+// A connection's memory of the library's, which clears one and a half times as much for each
+// request: as small as can be. It holds a head of HTTP_HEAD_BYTES_MAX with HEADER_BYTES for each
+// header of it (24 of them beside the longest head), and the reply's head. What is above
+// HTTP_HEAD_BYTES_MAX and fits here gets our text, what does not fit the library's.
+#define POOL_BYTES (18u * 1024)
+#define HEADER_BYTES 64u
+#define REPLY_HEAD_BYTES 512u
 
 #define BUFFER_KEPT_BYTES (8u * 1024) // a request's buffers are freed above this
 #define REPLY_DEADLINE_FACTOR 4u      // of the body's: from the reply to its last byte taken

@@ -53,6 +53,9 @@ void test_key_of_the_gone(void **state);
 void test_end_behind_requests(void **state);
 void test_beside_waiting(void **state);
 
+// http_form.c
+void test_many_headers(void **state);
+
 // http_key.c
 void test_idempotency_key(void **state);
 

@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -181,4 +182,27 @@ void test_long_chunk_line(void **state)
         close(fd);
         assert_int_equal(fake_engine_submitted(f->engine), 0);
     }
+}
+
+// Each header takes of the connection's memory; what would leave none for the reply is not done.
+void test_many_headers(void **state)
+{
+    struct fixture *f = *state;
+    for (int many = 0; many < 2; many++) {
+        int fd = api_connect(f);
+        client_string(fd, ACQUIRE);
+        char line[700];
+        (void)snprintf(line, sizeof line, "A: %0674d\r\n", 0);
+        int count = many != 0 ? 24 : 23; // with Host; 679 bytes each
+        for (int i = 0; i < count; i++)
+            client_string(fd, line);
+        client_string(fd, "\r\n");
+        struct client_reply r;
+        client_read(fd, false, &r);
+        assert_int_equal(r.status, many != 0 ? 431 : 200);
+        if (many != 0) assert_string_equal(r.body.data, "the request has too many headers.\n");
+        client_reply_release(&r);
+        close(fd);
+    }
+    assert_int_equal(fake_engine_commands(f->engine), 1);
 }

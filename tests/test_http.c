@@ -761,6 +761,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_key_of_the_gone, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_end_behind_requests, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_beside_waiting, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_many_headers, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_engine_errors, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_many_ready, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_chains, fixture_setup, fixture_teardown),
