@@ -52,10 +52,15 @@ static void request_reset(struct request *r)
     wire_request_clear(&r->wire);
 }
 
-void request_refuse(struct request *r, uint32_t status, const char *message)
+static void refusal_make(struct request *r, uint32_t status, const char *message)
 {
     buffer_clear(&r->out);
     wire_refusal(r->call, status, message, &r->reply, &r->out);
+}
+
+void request_refuse(struct request *r, uint32_t status, const char *message)
+{
+    refusal_make(r, status, message);
     r->stage = REQUEST_ANSWERED;
 }
 
@@ -226,12 +231,13 @@ void requests_submit(struct http_server *s)
 
 void request_done(struct request *r, int error)
 {
+    // This is the engine's thread: the stage is the loop's, which may look at it at any moment.
     struct http_server *s = r->connection->port->server;
     if (error == BOSKOS_E_NOSPACE) {
-        request_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the server's disk is full.");
+        refusal_make(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the server's disk is full.");
         r->reply.retry_after_s = RETRY_AFTER_FULL_S;
     } else if (error != 0) {
-        request_refuse(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the server is shutting down.");
+        refusal_make(r, MHD_HTTP_SERVICE_UNAVAILABLE, "the server is shutting down.");
     }
     struct request *head = atomic_load_explicit(&s->done, memory_order_relaxed);
     do {

@@ -50,6 +50,7 @@ void test_long_chunk_line(void **state);
 // http_waiting.c: what happens to connections while the engine has a request.
 void test_clients_that_leave(void **state);
 void test_key_of_the_gone(void **state);
+void test_refused_by_the_engine(void **state);
 void test_end_behind_requests(void **state);
 void test_beside_waiting(void **state);
 

@@ -11,6 +11,8 @@
 #include <cmocka.h>
 
 #define KEYED ACQUIRE "Idempotency-Key: a key of some length\r\n\r\n"
+#define REFUSED_CLIENTS 8
+#define REFUSED_ROUNDS 2000
 
 // Closes with a reset.
 static void reset_connection(int fd)
@@ -122,4 +124,27 @@ void test_beside_waiting(void **state)
     assert_int_equal(client_status(waiting), 200);
     close(waiting);
     close(fd);
+}
+
+// The engine's thread makes the refusal while the loop asks the waiting connections again and
+// again.
+void test_refused_by_the_engine(void **state)
+{
+    struct fixture *f = *state;
+    int fds[REFUSED_CLIENTS];
+    fake_engine_fail(f->engine, BOSKOS_E_NOSPACE);
+    for (int i = 0; i < REFUSED_CLIENTS; i++)
+        fds[i] = api_connect(f);
+    for (int round = 0; round < REFUSED_ROUNDS; round++) {
+        for (int i = 0; i < REFUSED_CLIENTS; i++)
+            client_string(fds[i], SMUGGLED);
+        for (int i = 0; i < REFUSED_CLIENTS; i++)
+            assert_int_equal(client_status(fds[i]), 503);
+    }
+    fake_engine_fail(f->engine, 0);
+    for (int i = 0; i < REFUSED_CLIENTS; i++) {
+        client_string(fds[i], SMUGGLED);
+        assert_int_equal(client_status(fds[i]), 200);
+        close(fds[i]);
+    }
 }

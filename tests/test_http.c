@@ -759,6 +759,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pipelining, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_clients_that_leave, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_key_of_the_gone, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_refused_by_the_engine, fixture_setup,
+                                        fixture_teardown),
         cmocka_unit_test_setup_teardown(test_end_behind_requests, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_beside_waiting, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_many_headers, fixture_setup, fixture_teardown),
