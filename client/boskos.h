@@ -121,6 +121,7 @@ BOSKOS_API const char *boskos_resource_userdata(const struct boskos_resource *re
 // The resource as Boskos writes it, in one line without a newline. Free with free().
 BOSKOS_API char *boskos_resource_json(const struct boskos_resource *resource);
 BOSKOS_API char *boskos_metric_json(const struct boskos_metric *metric);
+BOSKOS_API char *boskos_pairs_json(const struct boskos_pairs *pairs);
 
 // Reads what boskos_resource_json writes. BOSKOS_ERR_REPLY when it is something else.
 BOSKOS_API int boskos_resource_parse(const char *json, size_t size,
@@ -341,7 +342,8 @@ typedef void boskos_lost_function(void *context, const struct boskos_resource *r
 
 // From now on every lease that is held, and those to come, gets an update each period_ms (the first
 // one a period after it was acquired), by the client's thread. A heartbeat that does not reach the
-// server is repeated sooner, until it does. period_ms 0: no more. `lost` may be NULL.
+// server is repeated sooner, until it does. period_ms 0: no more. `lost` may be NULL. When it
+// returns the callback given before is not running, and is not called any more.
 BOSKOS_API int boskos_heartbeat(struct boskos_client *client, int64_t period_ms,
                                 boskos_lost_function *lost, void *context);
 

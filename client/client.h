@@ -217,6 +217,7 @@ struct leases {
     int64_t period_ms;    // of heartbeats, 0: none
     boskos_lost_function *lost;
     void *lost_context;
+    bool is_telling; // the callback is running
     bool has_thread, is_ending;
     pthread_t thread;
 };

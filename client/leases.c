@@ -308,8 +308,13 @@ static void tell_lost(struct boskos_client *c, struct lease *l, int code, const 
     lock(c);
     boskos_lost_function *lost = c->leases.lost;
     void *context = c->leases.lost_context;
+    c->leases.is_telling = true;
     unlock(c);
     if (lost != NULL) lost(context, l->resource, code);
+    lock(c);
+    c->leases.is_telling = false;
+    announce(c);
+    unlock(c);
     lease_release(l);
 }
 
@@ -355,6 +360,9 @@ int boskos_heartbeat(struct boskos_client *c, int64_t period_ms, boskos_lost_fun
 {
     if (period_ms < 0) return BOSKOS_ERR_ARGUMENT;
     lock(c);
+    // In the callback itself there is nobody to wait for.
+    while (c->leases.is_telling && pthread_equal(pthread_self(), c->leases.thread) == 0)
+        wait_until(c, client_now_ms() + IDLE_MS);
     c->leases.period_ms = period_ms;
     c->leases.lost = lost;
     c->leases.lost_context = context;

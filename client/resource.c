@@ -304,6 +304,28 @@ static void write_member(struct buffer *out, const char *key, const char *value)
     write_text(out, value, strlen(value));
 }
 
+static void write_pairs(struct buffer *out, const struct boskos_pairs *pairs)
+{
+    buffer_char(out, '{');
+    for (size_t i = 0; i < pairs->count; i++) {
+        const struct boskos_pair *p = &pairs->items[i];
+        if (i > 0) buffer_char(out, ',');
+        write_text(out, p->key, strlen(p->key));
+        buffer_char(out, ':');
+        write_text(out, p->value, p->value_size);
+    }
+    buffer_char(out, '}');
+}
+
+char *boskos_pairs_json(const struct boskos_pairs *pairs)
+{
+    struct buffer out;
+    buffer_init(&out);
+    write_pairs(&out, pairs);
+    buffer_char(&out, '\0');
+    return out.data; // the caller's now
+}
+
 char *boskos_resource_json(const struct boskos_resource *r)
 {
     struct buffer out;
@@ -318,22 +340,15 @@ char *boskos_resource_json(const struct boskos_resource *r)
     write_member(&out, "owner", r->owner);
     buffer_char(&out, ',');
     write_member(&out, "lastupdate", r->lastupdate);
-    buffer_string(&out, ",\"userdata\":{");
-    for (size_t i = 0; i < r->userdata.count; i++) {
-        const struct boskos_pair *p = &r->userdata.items[i];
-        if (i > 0) buffer_char(&out, ',');
-        write_text(&out, p->key, strlen(p->key));
-        buffer_char(&out, ':');
-        write_text(&out, p->value, p->value_size);
-    }
-    buffer_char(&out, '}');
+    buffer_string(&out, ",\"userdata\":");
+    write_pairs(&out, &r->userdata);
     if (r->expiration_date != NULL) {
         buffer_char(&out, ',');
         write_member(&out, "expiration-date", r->expiration_date);
     }
-    buffer_string(&out, "}");
+    buffer_char(&out, '}');
     buffer_char(&out, '\0');
-    return out.data; // the caller's now
+    return out.data;
 }
 
 static void write_counts(struct buffer *out, const char *key, const struct boskos_count *counts,
