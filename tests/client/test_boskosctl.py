@@ -1,0 +1,347 @@
+#!/usr/bin/env python3
+"""boskosctl as scripts use it, against a real boskosd, through a proxy that loses and spoils."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from client_test import *  # noqa: F403
+
+HELP_COMMANDS = ("acquire", "release", "metrics", "heartbeat", "update", "reset", "list", "get", "wait", "run",
+                 "completion")
+
+
+class CtlTest(ClientTest):
+    CONFIG = boskosd.CONFIG + """\
+- type: cluster
+  state: free
+  names: [cluster-1]
+"""
+
+    def command(self, *words, owner="ann", url=None):
+        general = ["--server-url", url or self.proxy.url] + (["--owner-name", owner] if owner else [])
+        at = 1 if words else 0
+        return [os.environ["BOSKOSCTL"], *words[:at], *general, *words[at:]]
+
+    def ctl(self, *words, **more):
+        return subprocess.run(self.command(*words, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=PATIENCE * 3)
+
+    def good(self, *words, **more):
+        done = self.ctl(*words, **more)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
+        return done.stdout
+
+    def bad(self, text, *words, code=1, **more):
+        done = self.ctl(*words, **more)
+        self.assertEqual(done.returncode, code, done)
+        self.assertIn(text, done.stderr)
+        return done
+
+    def start(self, *words, **more):
+        p = subprocess.Popen(self.command(*words, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (p.poll() is None and p.kill(), p.wait(), p.stdout.close(), p.stderr.close()))
+        return p
+
+    LEASE = ("--type", "car", "--state", "free", "--target-state", "busy")
+
+
+class AsTheOriginal(CtlTest):
+    """Flags, output and exit codes of the original program."""
+
+    def test_acquire_release(self):
+        printed = self.good("acquire", *self.LEASE)
+        self.assertRegex(printed, r'^{"type":"car","name":"car-1","state":"busy","owner":"ann",'
+                                  r'"lastupdate":"[-0-9]+T[:0-9]+Z","userdata":{}}\n$')
+        self.assertEqual(self.good("release", "--name=car-1", "--target-state=dirty"), 'released resource "car-1"\n')
+        self.assertEqual(self.d.resources()["car-1"]["state"], "dirty")
+
+    def test_metrics(self):
+        self.assertEqual(self.good("metrics", "--type=car"),
+                         '{"type":"car","current":{"free":4},"owner":{"":4}}\n')
+
+    def test_refusals(self):
+        self.bad("failed to acquire a resource: resources not found", "acquire", "--type=plane", *self.LEASE[2:])
+        self.bad('failed to release resource "car-1": status 401 Unauthorized, statusCode 401 releasing car-1',
+                 "release", "--name=car-1", "--target-state=dirty")
+        self.bad('failed to get metrics for resource "plane": status 404 Not Found, status code 404', "metrics",
+                 "--type=plane")
+
+    def test_missing_and_wrong_flags(self):
+        for words, missing in (("acquire", '"state", "target-state", "type"'), ("release", '"name", "target-state"'),
+                               ("metrics", '"type"'), ("heartbeat", '"resource"')):
+            done = self.bad(f"Error: required flag(s) {missing} not set", words)
+            self.assertEqual(done.stdout, "")
+        done = subprocess.run([os.environ["BOSKOSCTL"], "metrics"], stderr=subprocess.PIPE, text=True)
+        self.assertIn('required flag(s) "owner-name", "server-url", "type" not set', done.stderr)
+        self.assertEqual(done.returncode, 1)
+        self.bad("there is no such flag", "acquire", "--bogus")
+        self.bad("unknown flag: --expire", "acquire", "--expire=1h")
+        self.bad('unknown command "bogus"', "bogus")
+        self.bad("time: invalid duration", "acquire", *self.LEASE, "--timeout", "soon")
+        self.bad("together", "metrics", "--type=car", "--username", "ann")
+
+    def test_acquire_with_a_timeout(self):
+        for _ in range(4):
+            self.d.acquire(owner="bob")
+        p = self.start("acquire", *self.LEASE, "--timeout", "1m")
+        self.eventually("it waits in the queue", lambda: self.d.call("GET", "/v1/queues").json["queues"])
+        self.d.release("car-2", owner="bob")
+        self.assertEqual(json.loads(p.communicate(timeout=PATIENCE)[0])["name"], "car-2")
+        began = time.monotonic()
+        self.bad("resources not found", "acquire", *self.LEASE, "--timeout", "300ms")
+        self.assertLess(time.monotonic() - began, 30)
+
+    def test_acquire_interrupted(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.proxy.seen.clear()
+            p = self.start("acquire", "--type=car", "--state=none", "--target-state=busy", "--timeout=1h")
+            self.eventually("it waits", lambda: self.proxy.targets("/acquire"))
+            p.send_signal(number)
+            self.assertIn("cancelled", p.communicate(timeout=PATIENCE)[1])
+            self.assertEqual(p.returncode, 1)
+
+    def test_heartbeat(self):
+        resource = self.good("acquire", *self.LEASE)
+        p = self.start("heartbeat", "--resource", resource, "--period=50ms")
+        self.eventually("it beats", lambda: len(self.proxy.targets("/update")) >= 3)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=PATIENCE)
+        self.assertEqual((p.returncode, err), (0, ""))
+        lines = out.splitlines()
+        self.assertEqual(set(lines[:-1]), {'heartbeat sent for resource "car-1"'})
+        self.assertEqual(lines[-1], 'received interrupt, stopping heartbeats for resource "car-1"')
+        self.assertEqual(self.owned(), ["car-1"], "who ends a heartbeat keeps the lease")
+
+    def test_heartbeat_to_its_timeout(self):
+        resource = self.good("acquire", *self.LEASE)
+        done = self.bad("timeout of 250ms is over", "heartbeat", "--resource", resource, "--period=100ms",
+                        "--timeout=250ms")
+        self.assertEqual(done.stdout, 'heartbeat sent for resource "car-1"\n' * 2 +
+                         'reached timeout, stopping heartbeats for resource "car-1"\n')
+
+    def test_heartbeat_that_fails(self):
+        resource = self.good("acquire", *self.LEASE)
+        self.d.release("car-1")
+        done = self.bad('failed to send heartbeat for resource "car-1": status 401 Unauthorized, status code 401 '
+                        "updating car-1", "heartbeat", "--resource", resource, "--period=10ms", "--retries=2")
+        self.assertEqual(len(done.stderr.splitlines()), 3)
+        self.bad("failed to parse resource", "heartbeat", "--resource", "{}")
+
+
+class Ours(CtlTest):
+    def test_help(self):
+        for words in ((), ("--help",), ("help",)):
+            self.assertIn("Usage: boskosctl COMMAND", self.plain(*words))
+        for command in HELP_COMMANDS:
+            text = self.plain(command, "--help")
+            self.assertIn("Examples\n", text, command)
+            self.assertEqual(text, self.plain("help", command))
+        self.assertRegex(self.plain("--version"), r"^boskosctl \d+\.\d+\.\d+\n$")
+
+    def plain(self, *words):
+        return subprocess.run([os.environ["BOSKOSCTL"], *words], stdout=subprocess.PIPE, text=True, check=True,
+                              timeout=PATIENCE).stdout
+
+    def test_completion(self):
+        checks = {"bash": ["bash", "-c", 'source /dev/stdin; COMP_WORDS=(boskosctl acquire --t); COMP_CWORD=2; '
+                                         '_boskosctl; echo "${COMPREPLY[@]}"']}
+        for shell in ("bash", "zsh", "fish"):
+            text = self.plain("completion", shell)
+            for command in HELP_COMMANDS:
+                self.assertIn(command, text)
+            if shell in checks:
+                done = subprocess.run(checks[shell], input=text, stdout=subprocess.PIPE, text=True, check=True)
+                self.assertEqual(set(done.stdout.split()), {"--type", "--target-state", "--timeout", "--token-file"})
+        self.assertEqual(subprocess.run([os.environ["BOSKOSCTL"], "completion", "tcsh"],
+                                        stderr=subprocess.PIPE).returncode, 1)
+
+    def test_outputs(self):
+        self.assertEqual(self.good("acquire", *self.LEASE, "-o", "name"), "car-1\n")
+        table = self.good("list", "--type", "car,van", "--owner", "ann", owner=None).splitlines()
+        self.assertEqual(table[0].split(), ["NAME", "TYPE", "STATE", "OWNER", "UPDATED"])
+        self.assertEqual(table[1].split()[:4], ["car-1", "car", "busy", "ann"])
+        self.assertEqual(self.good("list", "--owner=", "--type=car", "-o", "name", owner=None),
+                         "car-2\ncar-3\ncar-4\n")
+        self.assertEqual({r["name"]: r for r in json.loads(self.good("list", "-o=json", owner=None))},
+                         self.d.resources())
+        self.assertEqual(json.loads(self.good("get", "car-1", owner=None)), self.d.resources()["car-1"])
+        self.bad("There is no resource of that name.", "get", "car-9", owner=None)
+        self.bad("none of json, table, name", "list", "-o", "yaml", owner=None)
+
+    def test_update_and_reset(self):
+        self.good("acquire", *self.LEASE)
+        self.good("update", "--name=car-1", "--state=busy", "--userdata", "a=b=c", "--userdata=zone=<x>")
+        self.assertEqual(self.d.resources()["car-1"]["userdata"], {"a": "b=c", "zone": "<x>"})
+        self.assertIn('"zone":"\\u003cx\\u003e"', self.good("get", "car-1"))
+        self.bad("status 409 Conflict, status code 409 updating car-1", "update", "--name=car-1", "--state=free")
+        self.assertEqual(self.good("reset", "--type=car", "--state=busy", "--expire=0s", "--target-state=dirty",
+                                   owner=None), '{"car-1":"ann"}\n')
+
+    def test_wait(self):
+        p = self.start("wait", "--type=car", "--state=ready", "--count=2", owner=None)
+        time.sleep(0.3)
+        self.assertIsNone(p.poll())
+        for name in ("car-1", "car-2"):
+            self.d.call("POST", "/acquirebystate", state="free", dest="x", owner="bob", names=name)
+            self.d.release(name, dest="ready", owner="bob")
+        self.assertEqual(p.wait(PATIENCE), 0)
+        self.good("wait", "--name=car-1", "--state=ready", owner=None)
+        self.bad("it is not so yet", "wait", "--name=car-9", "--state=ready", "--timeout=100ms", owner=None)
+        self.bad("needs --type or --name", "wait", "--state=ready", owner=None)
+
+    def test_with_leased(self):
+        self.d.acquire(type="cluster", owner="mason")
+        self.d.update("cluster-1", {"leasedResources": "[car-2, car-3]"}, owner="mason")
+        self.d.call("POST", "/acquirebystate", state="free", dest="x", owner="mason", names="car-2,car-3")
+        for n in ("car-2", "car-3"):
+            self.d.release(n, dest="cluster-1", owner="mason")
+        self.d.release("cluster-1", owner="mason")
+        lease = ("--type=cluster", "--state=free", "--target-state=busy", "--with-leased")
+        self.good("acquire", *lease)
+        self.assertEqual(self.owned("ann"), ["car-2", "car-3", "cluster-1"])
+        self.good("release", "--name=cluster-1", "--target-state=free", "--with-leased")
+        self.assertEqual(self.owned(), [])
+        for n in ("car-2", "car-3"):
+            self.d.call("POST", "/acquirebystate", state="free", dest="x", owner="mason", names=n)
+            self.d.release(n, dest="cluster-1", owner="mason")
+        done = self.good("run", *lease, "--", "sh", "-c", "echo $BOSKOS_RESOURCE_NAME: $BOSKOS_LEASED_RESOURCES")
+        self.assertEqual(done, "cluster-1: car-2 car-3\n")
+        self.assertEqual(self.owned(), [])
+
+    def test_a_full_stdout_keeps_no_lease(self):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(self.command("acquire", *self.LEASE), stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cannot write to stdout", done.stderr)
+        self.assertEqual(self.owned(), [])
+
+
+class Run(CtlTest):
+    def run_words(self, *command, more=()):
+        return ("run", *self.LEASE, *more, "--", *command)
+
+    def check_free(self, state="dirty"):
+        self.assertEqual(self.owned(), [])
+        self.assertIn(state, {r["state"] for r in self.d.resources().values()})
+
+    def test_exit_codes(self):
+        for command, code in ((("true",), 0), (("sh", "-c", "exit 7"), 7), (("sh", "-c", "kill -9 $$"), 137),
+                              (("/nonexistent",), 127), (("/etc/passwd",), 126)):
+            self.assertEqual(self.ctl(*self.run_words(*command, more=("--release-state=free",))).returncode, code)
+            self.assertEqual(self.owned(), [])
+
+    def test_the_environment(self):
+        out = self.good(*self.run_words("sh", "-c", 'echo "$BOSKOS_RESOURCE"; env | grep ^BOSKOS_RESOURCE_ | sort'))
+        first, *rest = out.splitlines()
+        self.assertEqual(json.loads(first)["name"], "car-1")
+        self.assertEqual(rest, ["BOSKOS_RESOURCE_NAME=car-1", "BOSKOS_RESOURCE_OWNER=ann", "BOSKOS_RESOURCE_STATE=busy",
+                                "BOSKOS_RESOURCE_TYPE=car"])
+        self.check_free()
+
+    def test_flags_of_the_command_are_its_own(self):
+        self.assertEqual(self.good(*self.run_words("echo", "--type", "x", "--help", "--", "y")),
+                         "--type x --help -- y\n")
+        self.bad("needs a command", "run", *self.LEASE)
+
+    def test_heartbeats_while_it_runs(self):
+        self.good(*self.run_words("sleep", "0.6", more=("--period", "50ms")))
+        self.assertGreater(len(self.proxy.targets("/update")), 3)
+        self.check_free()
+
+    def test_signals_are_passed_on(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            name = number.name[3:]
+            p = self.start(*self.run_words(
+                "sh", "-c", f"trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done",
+                more=("--release-state=free",)))
+            self.assertEqual(p.stdout.readline(), "ready\n")
+            p.send_signal(number)
+            self.assertEqual(p.communicate(timeout=PATIENCE)[0], f"got {name}\n")
+            self.assertEqual(p.returncode, 9)
+            self.assertEqual(self.owned(), [])
+
+    def test_a_signal_that_kills_it(self):
+        p = self.start(*self.run_words("sleep", "100"))
+        self.eventually("it runs", lambda: self.owned())
+        time.sleep(0.2)
+        p.send_signal(signal.SIGTERM)
+        p.communicate(timeout=PATIENCE)
+        self.assertEqual(p.returncode, 128 + signal.SIGTERM)
+        self.check_free()
+
+    def test_a_signal_while_it_waits(self):
+        p = self.start("run", "--type=car", "--state=none", "--target-state=busy", "--timeout=1h", "--", "true")
+        self.eventually("it waits", lambda: self.d.call("GET", "/v1/queues").json["queues"])
+        p.send_signal(signal.SIGTERM)
+        p.communicate(timeout=PATIENCE)
+        self.assertEqual(p.returncode, 128 + signal.SIGTERM)
+
+    def test_nothing_to_have(self):
+        self.bad("resources not found", "run", "--type=car", "--state=none", "--target-state=busy", "--", "true",
+                 code=125)
+
+    def test_a_lost_lease_ends_it(self):
+        p = self.start(*self.run_words("sh", "-c", "trap '' TERM; echo $$; while :; do sleep 0.05; done",
+                                       more=("--period=50ms", "--grace=200ms")))
+        pid = int(p.stdout.readline())
+        self.d.call("POST", "/reset", type="car", state="busy", dest="dirty", expire="-1s")
+        self.d.call("POST", "/acquirebystate", state="dirty", dest="busy", owner="bob", names="car-1")
+        err = p.communicate(timeout=PATIENCE)[1]
+        self.assertEqual(p.returncode, 125)
+        self.assertIn("the lease of car-1 is lost", err)
+        self.assertRaises(OSError, os.kill, pid, 0)
+        self.assertEqual(self.owned("bob"), ["car-1"], "what is another's was released")
+
+    def test_killed_itself(self):
+        p = self.start(*self.run_words("sh", "-c", "echo $$; exec sleep 100"))
+        pid = int(p.stdout.readline())
+        p.kill()
+        self.eventually("the command ends too", lambda: not self.is_alive(pid))
+
+    def is_alive(self, pid):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+        except OSError:
+            return False
+
+    def test_a_release_that_is_lost(self):
+        self.proxy.only, self.proxy.script = "/release", ["lose"]
+        self.good(*self.run_words("true"))
+        self.check_free()
+        self.assertEqual(len(self.proxy.targets("/release")), 1)
+
+
+class Faults(CtlTest):
+    def test_each_fault_for_good(self):
+        """Whatever a server does: one clear line, never exit code 0, no lease left when it is itself again."""
+        commands = {"acquire": ("acquire", *self.LEASE), "metrics": ("metrics", "--type=car"), "list": ("list",),
+                    "get": ("get", "car-1"), "update": ("update", "--name=car-1", "--state=busy")}
+        for action in ("redirect", "403", "400"):
+            for name, words in commands.items():
+                with self.subTest(action=action, command=name):
+                    self.proxy.script = [action] * 100
+                    done = self.ctl(*words)
+                    self.assertEqual(done.returncode, 1)
+                    self.assertEqual((len(done.stderr.splitlines()), done.stdout), (1, ""), done)
+        self.proxy.script = []
+        self.assertEqual(self.owned(), [])
+
+    def test_faults_that_pass(self):
+        for action in ("close", "html", "500", "lose"):
+            self.proxy.script = [action]
+            self.assertIn("car-", self.good("acquire", *self.LEASE))
+        self.assertEqual(len(self.owned()), 4)
+
+    def test_nobody_there(self):
+        port = boskosd.free_ports(1)[0]
+        done = self.bad("Couldn't connect", "metrics", "--type=car", url=f"http://127.0.0.1:{port}")
+        self.assertEqual(len(done.stderr.splitlines()), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
