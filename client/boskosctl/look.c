@@ -12,6 +12,7 @@
 #include "base/banned.h"
 
 #define WAIT_POLL_MS 1000
+#define LAST_LOOK_MS 2000 // for an answer when the time is all but over
 
 int ctl_metrics(struct ctl *ctl)
 {
@@ -129,7 +130,7 @@ int ctl_wait(struct ctl *ctl)
         struct boskos_call call = program_call(p);
         int64_t left = end - now_ms();
         bool is_so = false;
-        if (end != INT64_MAX) call.timeout_ms = left > 0 ? left : 1;
+        if (end != INT64_MAX) call.timeout_ms = left > LAST_LOOK_MS ? left : LAST_LOOK_MS;
         int err = look(ctl, &is_so, &call);
         if (err == 0 && is_so) return PROGRAM_OK;
         if (err != 0 && !boskos_code_is_transient(err))
