@@ -7,6 +7,7 @@ Of each DOCUMENT every ```console block is played, in order, against one daemon 
   curl ...            run, with the daemon's own ports in place of 8080, 8081 and 9090
   kill -9 ...         the daemon is killed and started again on the same folder; prints nothing
   sed -i ... FILE     changes a copy of FILE, which is the daemon's config, and waits until it is in force
+  boskosctl ...       run, with the daemon's own port in place of 8080. What it says on stderr is printed too
   boskos-replay ...   run at the top of the project; `--data-dir var` is the daemon's folder. What it says on stderr is
                       printed too
 
@@ -70,6 +71,11 @@ class Daemon(boskosd.Daemon):
                     sys.exit("the changed config does not come into force")
                 time.sleep(0.05)
             return ""
+        if words[0] == "boskosctl":
+            words[0] = os.path.join(os.path.dirname(self.program), words[0])
+            words = [w.replace("localhost:8080", "127.0.0.1:%d" % self.port) for w in words]
+            return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=WAIT_S,
+                                  check=False).stdout.decode()
         if words[0] == "boskos-replay":
             words[0] = os.path.join(os.path.dirname(self.program), words[0])
             words = [self.data_dir if w == "var" else w for w in words]

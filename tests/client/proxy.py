@@ -23,6 +23,7 @@ What can happen to a request (times in seconds):
     NNN              that status, not forwarded
     NNN!             it is forwarded, and that status comes in place of the reply
 
+`proxy.is_original` makes the server look like the original one: it has nothing below /v1/ and numbers no commands.
 `proxy.seen` has (method, target, headers, body) of every request, `proxy.down` makes it refuse everything.
 Each connection has one request. Standard library only.
 """
@@ -71,6 +72,7 @@ class Proxy:
     def __init__(self, server=None):
         self.server = server
         self.script, self.seen, self.only, self.down = [], [], None, False
+        self.is_original = False
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -124,6 +126,8 @@ class Proxy:
             self.seen.append((method, target, headers, body))
             fits = self.only is None or target.split("?")[0] == self.only
             action = self.script.pop(0) if fits and self.script else "pass"
+        if self.is_original and target.startswith("/v1/"):
+            action = "empty"
         return self._act(s, action, head, body)
 
     def _ask(self, head, body):
@@ -154,7 +158,11 @@ class Proxy:
         return self._forward(s, name, argument, head, body)
 
     def _forward(self, s, name, argument, head, body):
+        if self.is_original:
+            head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"idempotency-key"))
         reply, content = self._ask(head, body)
+        if self.is_original:
+            reply = b"\r\n".join(line for line in reply.split(b"\r\n") if not line.lower().startswith(b"boskos-seq"))
         if name == "lose":
             return None
         if name.endswith("!"):

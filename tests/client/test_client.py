@@ -387,6 +387,40 @@ class LostReplies(ClientTest):
         self.check_ended(c)
 
 
+class Original(ClientTest):
+    """The original server, as it looks from here: nothing below /v1/, no keys, no sequence numbers."""
+
+    def setUp(self):
+        super().setUp()
+        self.proxy.is_original = True
+
+    def test_what_it_cannot(self):
+        c = self.client()
+        self.check(c("list"), UNSUPPORTED, "is not boskosd")
+        self.check(c("get", "car-1"), UNSUPPORTED)
+        self.assertEqual(len(self.proxy.seen), 2, "nothing is repeated")
+
+    def test_release_is_repeated_unseen(self):
+        for action in ("lose", "close", "502!", "502"):
+            c = self.client()
+            name = self.check(c("acquire", "car", "free", "busy", 0), 0).json["name"]
+            self.proxy.only, self.proxy.script = "/release", [action]
+            self.check(c("release", name, "free"), 0)
+            self.assertEqual(self.owned(), [], action)
+        self.check(c("release", name, "free"), OWNER)
+
+    def test_a_lost_acquire_is_said(self):
+        """The lease is lost with the reply; what can be done is to say so, and not to take more in vain."""
+        c = self.client(settle_timeout=1000)
+        self.proxy.script = ["lose"]
+        for _ in range(3):
+            self.d.acquire(owner="bob")
+        self.assertTrue(self.check(c("acquire", "car", "free", "busy", 0), NONE).is_doubted)
+        self.check(c("settle", 5000), 0)
+        self.assertEqual(len(self.proxy.targets("/acquire")), 2)
+        self.check_ended(c)
+
+
 class Heartbeats(ClientTest):
     def updated(self, name):
         return self.d.resources()[name]["lastupdate"]
