@@ -204,9 +204,11 @@ int boskos_acquire_by_state(struct boskos_client *client, const char *state, con
         err = call_fail(call, BOSKOS_ERR_ARGUMENT, "%zu names, 1 to %u can be taken", count,
                         NAMES_MAX);
     if (err == 0) err = by_state(client, state, dest, names, count, wait_ms, ret_resources, call);
-    for (size_t i = 0; err == 0 && i < (*ret_resources)->count; i++)
-        leases_add(client, (*ret_resources)->items[i], NULL);
-    return err;
+    if (err != 0) return err;
+    const struct boskos_resources *given = *ret_resources;
+    for (size_t i = 0; given != NULL && i < given->count; i++)
+        leases_add(client, given->items[i], NULL);
+    return 0;
 }
 
 // ---- with those that belong to it -----------------------------------------------
@@ -232,6 +234,7 @@ int boskos_acquire_leased(struct boskos_client *client, const char *type, const 
     call = call_begin(call, &own);
     int err = boskos_acquire(client, type, state, dest, wait_ms, &r, call);
     if (err != 0) return err;
+    ASSERT(r != NULL);
     err = boskos_resource_leased(r, &names);
     if (err != 0) {
         (void)call_fail(call, err, "%s: the userdata's leasedResources is no list of names",

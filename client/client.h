@@ -101,9 +101,8 @@ enum fate {
 };
 
 // Sends it and reads the reply, whatever its status is. `text` gets why not.
-int transport(struct boskos_client *client, const struct request *request,
-              const struct limits *limits, struct reply *reply, enum fate *ret_fate, char *text,
-              size_t text_size);
+int transport(struct boskos_client *c, const struct request *q, const struct limits *l,
+              struct reply *reply, enum fate *ret_fate, char *text, size_t text_size);
 
 struct handle;
 void transport_free_handles(struct boskos_client *client);
@@ -225,9 +224,9 @@ struct leases {
 void leases_init(struct boskos_client *client);
 void leases_end(struct boskos_client *client);
 
-// Takes the resource (a copy) into the list.
-void leases_add(struct boskos_client *client, const struct boskos_resource *resource,
-                const struct boskos_names *leased);
+// Takes the resource (a copy) into the list, and the names that are given back with it (or NULL).
+void leases_add(struct boskos_client *c, const struct boskos_resource *r,
+                const struct boskos_names *names);
 
 // Takes it off the list, when no heartbeat of it is under way any more. False: it was not there.
 bool leases_take(struct boskos_client *client, const char *name, struct lease *ret_lease);

@@ -59,11 +59,13 @@ int release_once(struct boskos_client *client, struct attempt *a, const char *na
     return err;
 }
 
+// Takes it off the list and gives it back. What is to go with it is left in *ret_lease.
 static int release(struct boskos_client *client, const char *name, const char *dest,
-                   struct boskos_call *call)
+                   struct lease *ret_lease, struct boskos_call *call)
 {
     struct attempt a;
     static const struct reply nothing; // Retry-After of a release is of no interest
+    (void)leases_take(client, name, ret_lease);
     attempt_init(&a, client, CALL_RELEASE, call);
     int err;
     do {
@@ -78,51 +80,50 @@ static int release(struct boskos_client *client, const char *name, const char *d
     return err;
 }
 
+// One of several: the first error is the one that counts.
+static int also_release(struct boskos_client *client, const char *name, const char *dest, int err,
+                        struct boskos_call *call)
+{
+    struct lease lease = {0};
+    struct boskos_call other;
+    boskos_call_init(&other);
+    other.timeout_ms = call->timeout_ms;
+    other.cancel = call->cancel;
+    int one = release(client, name, dest, &lease, &other);
+    lease_release(&lease);
+    if (one == 0 || err != 0) return err;
+    call->is_doubted = other.is_doubted;
+    call->status = other.status;
+    return call_fail(call, one, "%s", other.text);
+}
+
 int boskos_release(struct boskos_client *client, const char *name, const char *dest,
                    struct boskos_call *call)
 {
-    struct boskos_call own, other;
+    struct boskos_call own;
     struct lease lease = {0};
     call = call_begin(call, &own);
     int err = call_check(client, call, true, (const char *const[]){name, dest}, 2);
     if (err != 0) return err;
-    (void)leases_take(client, name, &lease);
-    err = release(client, name, dest, call);
-    for (size_t i = 0; i < lease.leased_count; i++) {
-        boskos_call_init(&other);
-        other.timeout_ms = call->timeout_ms;
-        other.cancel = call->cancel;
-        int also = boskos_release(client, lease.leased[i], dest, &other);
-        if (also == 0 || err != 0) continue;
-        err = call_fail(call, also, "%s", other.text);
-        call->is_doubted = other.is_doubted;
-        call->status = other.status;
-    }
+    err = release(client, name, dest, &lease, call);
+    for (size_t i = 0; i < lease.leased_count; i++)
+        err = also_release(client, lease.leased[i], dest, err, call);
     lease_release(&lease);
     return err;
 }
 
 int boskos_release_all(struct boskos_client *client, const char *dest, struct boskos_call *call)
 {
-    struct boskos_call own, first;
+    struct boskos_call own;
     call = call_begin(call, &own);
     int err = call_check(client, call, true, &dest, 1);
     if (err != 0) return err;
-    struct boskos_resources *held = boskos_held(client);
+    struct boskos_resources *held = boskos_held(client); // what belongs to another is in it too
     for (size_t i = 0; i < held->count; i++) {
-        // One that another took along is not there any more.
         char *state = leases_state(client, held->items[i]->name);
-        bool is_held = state != NULL;
+        bool is_held = state != NULL; // it may have been lost meanwhile
         free(state);
-        if (!is_held) continue;
-        boskos_call_init(&first);
-        first.timeout_ms = call->timeout_ms;
-        first.cancel = call->cancel;
-        int one = boskos_release(client, held->items[i]->name, dest, &first);
-        if (one == 0 || err != 0) continue;
-        err = call_fail(call, one, "%s", first.text);
-        call->is_doubted = first.is_doubted;
-        call->status = first.status;
+        if (is_held) err = also_release(client, held->items[i]->name, dest, err, call);
     }
     boskos_resources_free(held);
     return err;
@@ -313,7 +314,7 @@ static int list_part(struct boskos_client *client, const struct boskos_filter *f
                    part->count * sizeof(struct boskos_resource *));
             list->count += part->count;
         }
-        if (err == 0) {
+        if (err == 0 && part != NULL) {
             *ret_more = part->count;
             part->count = 0; // they are in the list now
         }

@@ -88,8 +88,8 @@ int ctl_completion(struct ctl *ctl);
 int ctl_print_help(struct ctl *ctl);
 
 // output.c: prints on stdout. 0, or 1 when it cannot be written, which is said.
-int ctl_print_resource(struct ctl *ctl, const struct boskos_resource *resource);
-int ctl_print_resources(struct ctl *ctl, const struct boskos_resources *resources);
+int ctl_print_resource(struct ctl *ctl, const struct boskos_resource *r);
+int ctl_print_resources(struct ctl *ctl, const struct boskos_resources *list);
 int ctl_print_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 // One line on stderr, as it stands. Returns 1.

@@ -248,6 +248,8 @@ static void read_lines(struct boskos_client *c, struct boskos_cancel *cancel)
     bool has_thread = false;
     while (fgets(line, sizeof(line), stdin) != NULL) {
         struct words w = {.count = 0};
+        for (size_t i = 0; i < WORDS_MAX; i++)
+            w.at[i] = nothing; // what is missing is empty
         char *rest = line;
         line[strcspn(line, "\n")] = '\0';
         for (char *word; w.count < WORDS_MAX && (word = strtok_r(rest, " ", &rest)) != NULL;)
