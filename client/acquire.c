@@ -7,7 +7,8 @@
 
 #include "base/banned.h"
 
-#define NAMES_MAX 8192u // what boskosd takes in one call
+#define NAMES_MAX 8192u    // what boskosd takes in one call
+#define KEY_BYTES_MAX 255u // of an Idempotency-Key there
 
 // ---- one ------------------------------------------------------------------------
 
@@ -80,6 +81,23 @@ static int acquire(struct boskos_client *client, const char *type, const char *s
     return err;
 }
 
+// It goes into a header as it is.
+static int check_key(struct boskos_call *call)
+{
+    const char *key = call->idempotency_key;
+    if (key == NULL) return 0;
+    size_t size = strlen(key);
+    bool is_good = size > 0 && size <= KEY_BYTES_MAX;
+    for (size_t i = 0; i < size; i++) {
+        if ((unsigned char)key[i] < ' ' || key[i] == 0x7f) is_good = false;
+    }
+    return is_good ? 0
+                   : call_fail(call, BOSKOS_ERR_ARGUMENT,
+                               "the idempotency key is empty, longer than %u bytes, or holds a "
+                               "control character",
+                               KEY_BYTES_MAX);
+}
+
 int boskos_acquire(struct boskos_client *client, const char *type, const char *state,
                    const char *dest, int64_t wait_ms, struct boskos_resource **ret_resource,
                    struct boskos_call *call)
@@ -87,6 +105,7 @@ int boskos_acquire(struct boskos_client *client, const char *type, const char *s
     struct boskos_call own;
     call = call_begin(call, &own);
     int err = call_check(client, call, true, (const char *const[]){type, state, dest}, 3);
+    if (err == 0) err = check_key(call);
     if (err == 0) err = acquire(client, type, state, dest, wait_ms, ret_resource, call);
     if (err == 0) leases_add(client, *ret_resource, NULL);
     return err;

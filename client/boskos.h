@@ -6,7 +6,8 @@
 // Threads. Every function may be called from any thread at any time, several at once on one
 // client, except that boskos_client_free must be the last call on it. A client has at most one
 // thread of its own, which begins when there is something to do in the background; callbacks may
-// come from it. A client does not outlive fork(): make it after.
+// come from it. A client does not outlive fork(): make it after. With https a program should ignore
+// SIGPIPE.
 //
 // Memory. What is passed in is borrowed until the function returns. What is returned belongs to
 // the caller, who frees it with the function named there; freeing NULL does nothing. Memory that
@@ -207,7 +208,7 @@ struct boskos_call {
     int64_t timeout_ms;           // 0: call_timeout_ms of the options
     struct boskos_cancel *cancel; // NULL: none
     const char *request_id;       // acquire: a place in the queue. NULL: one is made when it waits
-    const char *idempotency_key;  // acquire: NULL: one is made
+    const char *idempotency_key;  // acquire, up to 255 bytes; NULL: one is made
 
     // Written by each call:
     int status;     // of the last reply, 0 when none came

@@ -3,8 +3,7 @@
 #include "client/client.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <inttypes.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,6 +208,15 @@ static size_t on_header(char *line, size_t one, size_t size, void *context)
     return one * size;
 }
 
+// What a program starts while a connection is open must not keep it open.
+static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
+{
+    (void)context;
+    (void)purpose;
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return CURL_SOCKOPT_OK;
+}
+
 // ---- one request ----------------------------------------------------------------
 
 static struct curl_slist *add_header(struct curl_slist *list, const char *line)
@@ -257,6 +265,7 @@ static void set_options(struct boskos_client *c, CURL *e, const struct request *
     (void)curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    (void)curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_socket);
     (void)curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     (void)curl_easy_setopt(e, CURLOPT_USERAGENT, c->options.user_agent);
     (void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, headers);

@@ -70,6 +70,14 @@ def check_manual():
     print(f"the manual pages name them, and {len(flags)} flags")
 
 
+def check_versions():
+    version = re.search(r"project\(boskosd VERSION (\S+)", read("CMakeLists.txt")).group(1)
+    for path in ("client/python/pyproject.toml", "client/python/boskos/__init__.py",
+                 "client/python/boskos/transport.py"):
+        if version not in read(path):
+            sys.exit(f"{path} is not of version {version}")
+
+
 def check_program(words, folder, port):
     done = run(*words, cwd=folder)
     if not re.fullmatch(r"project-\d\n", done):
@@ -87,6 +95,7 @@ def main():
         lib = os.path.dirname(run("find", prefix, "-name", "libboskos.a").strip())
         check_names(prefix, lib)
         check_manual()
+        check_versions()
 
         example = re.search(r"^\.Bd -literal\n(.*?)^\.Ed", read("docs/libboskos.3"), re.M | re.S).group(1)
         example = example.replace("\\e", "\\").replace("localhost:8080", f"127.0.0.1:{daemon.port}")

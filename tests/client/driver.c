@@ -134,7 +134,8 @@ static void acquire(struct boskos_client *c, const struct words *w, struct bosko
     struct boskos_resource *r = NULL;
     struct boskos_resources *list = NULL;
     if (strcmp(w->at[0], "acquire") == 0) {
-        if (w->count > 5) call->request_id = w->at[5];
+        if (w->count > 5 && w->at[5][0] != '\0') call->request_id = w->at[5];
+        if (w->count > 6) call->idempotency_key = w->at[6];
         int code = boskos_acquire(c, w->at[1], w->at[2], w->at[3], atoll(w->at[4]), &r, call);
         answer_resource(code, call, r);
     } else if (strcmp(w->at[0], "leased") == 0) {

@@ -114,6 +114,15 @@ class Calls(ClientTest):
         self.check(c("release", "car-1", "free"), CANCELLED)
         self.check_ended(c)
 
+    def test_a_key_of_ones_own(self):
+        c = self.client()
+        first = self.check(c("acquire", "car", "free", "busy", 0, "", "build/1"), 0)
+        again = self.check(c("acquire", "car", "free", "busy", 0, "", "build/1"), 0)
+        self.assertEqual(first.json["name"], again.json["name"])
+        self.check(c("acquire", "car", "free", "other", 0, "", "build/1"), KEY, "other parameters")
+        for bad in ("x" * 256, "a\x7fb", "a\rb: c"):
+            self.check(c("acquire", "car", "free", "busy", 0, "", bad), ARGUMENT, "idempotency key")
+
     def test_release_all(self):
         c = self.client()
         for _ in range(3):
