@@ -105,7 +105,7 @@ static void add_once(struct program_list *list, struct text type)
     }
     list->items = must_realloc(list->items, (list->count + 1) * sizeof(char *));
     char *copy = must_malloc((size_t)type.size + 1);
-    memcpy(copy, type.data, type.size);
+    if (type.size > 0) memcpy(copy, type.data, type.size);
     copy[type.size] = '\0';
     list->items[list->count++] = copy;
 }
