@@ -480,6 +480,17 @@ class Heartbeats(ClientTest):
         self.eventually("it beats again", lambda: self.updated("car-1") > before)
         self.assertEqual(c.lost, [])
 
+    def test_a_release_waits_for_one_under_way(self):
+        """Else the heartbeat could come behind it, and hide whether it was done."""
+        c = self.client()
+        c("acquire", "car", "free", "busy", 0)
+        self.proxy.only, self.proxy.script = "/update", ["slow:1"]
+        c("heartbeat", 20)
+        self.eventually("one is under way", lambda: self.proxy.targets("/update"))
+        began = time.monotonic()
+        self.check(c("release", "car-1", "free"), 0)
+        self.assertGreater(time.monotonic() - began, 0.5)
+
     def test_end_in_the_middle_of_one(self):
         c = self.client()
         c("acquire", "car", "free", "busy", 0)
