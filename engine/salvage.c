@@ -212,7 +212,7 @@ static int append_repaired(struct salvage *s, struct journal *to)
     struct record record = {.seq = s->to + 1,
                             .time_ns = time.last_ns,
                             .kind = COMMAND_REPAIRED,
-                            .semantics = SM_SEMANTICS,
+                            .semantics = command_semantics(COMMAND_REPAIRED),
                             .payload = buffer_as_text(&bytes)};
     int err = journal_append(to, &record, 1, NULL, 0, &f->problem);
     buffer_release(&bytes);

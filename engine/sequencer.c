@@ -91,7 +91,7 @@ static uint32_t batch_settle_records(struct batch *b)
             .seq = s->seq,
             .time_ns = s->time_ns,
             .kind = (uint16_t)s->kind,
-            .semantics = SM_SEMANTICS,
+            .semantics = command_semantics((enum command_kind)s->kind),
             .payload = text_of(b->bytes.data + s->payload, s->payload_size),
         };
     }
@@ -196,7 +196,8 @@ static void note_own(struct engine *e, const struct slot *s)
     case COMMAND_RESET:
     case COMMAND_EXPIRE:
     case COMMAND_STARTED:
-    case COMMAND_REPAIRED: break;
+    case COMMAND_REPAIRED:
+    case COMMAND_IMPORT: break;
     }
 }
 

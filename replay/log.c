@@ -49,7 +49,8 @@ static struct subject subject_of(const struct command *c)
     case COMMAND_REAP:
     case COMMAND_CLOCK:
     case COMMAND_STARTED:
-    case COMMAND_REPAIRED: break;
+    case COMMAND_REPAIRED:
+    case COMMAND_IMPORT: break;
     }
     return (struct subject){0};
 }

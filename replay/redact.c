@@ -208,14 +208,25 @@ static void learn_userdata(struct redact *r, const struct userdata_pair *pairs, 
     }
 }
 
-static void learn_config(struct redact *r, const struct command_config *c)
+static void learn_entries(struct redact *r, const struct sm_entry *entries, uint32_t count)
 {
-    for (uint32_t i = 0; i < c->entries_count; i++) {
-        const struct sm_entry *e = &c->entries[i];
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sm_entry *e = &entries[i];
         learn_type(r, e->type);
         learn_names(r, e->names, e->names_count);
         for (uint32_t k = 0; k < e->needs_count; k++)
             learn_type(r, e->needs[k].type);
+    }
+}
+
+static void learn_import(struct redact *r, const struct command_import *c)
+{
+    learn_entries(r, c->cycles, c->cycles_count);
+    for (uint32_t i = 0; i < c->resources_count; i++) {
+        const struct sm_imported *one = &c->resources[i];
+        learn_name(r, one->name);
+        learn_type(r, one->type);
+        learn_userdata(r, one->userdata, one->userdata_count);
     }
 }
 
@@ -247,7 +258,11 @@ void redact_learn_state(struct redact *r, struct sm *sm)
         learn_type(r, cycles[i].type);
     if (sm_has_config(sm) &&
         command_decode(r->decoder, COMMAND_CONFIG, sm_config_bytes(sm), &c) == 0) {
-        learn_config(r, &c.as.config);
+        learn_entries(r, c.as.config.entries, c.as.config.entries_count);
+    }
+    if (sm_imported_bytes(sm).size > 0 &&
+        command_decode(r->decoder, COMMAND_IMPORT, sm_imported_bytes(sm), &c) == 0) {
+        learn_import(r, &c.as.import);
     }
     r->salts[r->salts_count++] = sm_salt(sm);
     r->last_seq = sm_seq(sm);
@@ -283,7 +298,8 @@ void redact_learn_command(struct redact *r, const struct command *c)
         learn_userdata(r, c->as.update.pairs, c->as.update.pairs_count);
         return;
     case COMMAND_RESET: learn_type(r, c->as.reset.type); return;
-    case COMMAND_CONFIG: learn_config(r, &c->as.config); return;
+    case COMMAND_CONFIG: learn_entries(r, c->as.config.entries, c->as.config.entries_count); return;
+    case COMMAND_IMPORT: learn_import(r, &c->as.import); return;
     case COMMAND_CLEAN: learn_clean(r, &c->as.clean); return;
     case COMMAND_STARTED: // the first one's counts, which may be this
         if (r->salts_count < SALTS_MAX) r->salts[r->salts_count++] = c->as.started.salt;
@@ -493,12 +509,18 @@ static struct sm_entry other_entry(struct redact *r, const struct sm_entry *entr
     return e;
 }
 
+static const struct sm_entry *other_entries(struct redact *r, const struct sm_entry *entries,
+                                            uint32_t count)
+{
+    struct sm_entry *others = take(r, count * sizeof(*others));
+    for (uint32_t i = 0; i < count; i++)
+        others[i] = other_entry(r, &entries[i]);
+    return others;
+}
+
 static void other_config(struct redact *r, struct command_config *c)
 {
-    struct sm_entry *entries = take(r, c->entries_count * sizeof(*entries));
-    for (uint32_t i = 0; i < c->entries_count; i++)
-        entries[i] = other_entry(r, &c->entries[i]);
-    c->entries = entries;
+    c->entries = other_entries(r, c->entries, c->entries_count);
     struct text *states = take(r, c->reaper_states_count * sizeof(*states));
     for (uint32_t i = 0; i < c->reaper_states_count; i++)
         states[i] = other_state(r, c->reaper_states[i]);
@@ -539,6 +561,43 @@ static void other_clean(struct redact *r, struct command_clean *c)
     c->names = other_names(r, c->names, c->names_count);
 }
 
+// Hashes can be longer than what they stand for: what goes beyond the limit is left out, for no
+// reader would take the command.
+static uint32_t count_fitting(const struct userdata_pair *pairs, uint32_t count)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += (uint64_t)pairs[i].key.size + pairs[i].value.size;
+        if (bytes > SM_USERDATA_BYTES_MAX) return i;
+    }
+    return count;
+}
+
+// Without userdata only that is another.
+static void other_imported(struct redact *r, struct command_import *c)
+{
+    struct sm_imported *others = take(r, c->resources_count * sizeof(*others));
+    for (uint32_t i = 0; i < c->resources_count; i++) {
+        struct sm_imported *o = &others[i];
+        *o = c->resources[i];
+        other_pairs(r, o->userdata, o->userdata_count, &o->userdata, &o->userdata_count);
+        o->userdata_count = count_fitting(o->userdata, o->userdata_count);
+        if (!r->replaces) continue;
+        o->name = other_name(r, o->name);
+        o->type = other_type(r, o->type);
+        o->state = other_state(r, o->state);
+        o->owner = redact_text(r, SM_TEXT_OWNER, o->owner);
+    }
+    c->resources = others;
+}
+
+static void other_import(struct redact *r, struct command_import *c)
+{
+    c->host = hashed(r, "host-", c->host, 0);
+    c->cycles = other_entries(r, c->cycles, c->cycles_count);
+    other_imported(r, c);
+}
+
 static void replace(struct redact *r, struct command *c)
 {
     switch (c->kind) {
@@ -562,6 +621,7 @@ static void replace(struct redact *r, struct command *c)
         c->as.repaired.host = hashed(r, "host-", c->as.repaired.host, 0);
         c->as.repaired.why = hashed(r, "text-", c->as.repaired.why, 0);
         return;
+    case COMMAND_IMPORT: other_import(r, &c->as.import); return;
     case COMMAND_EXPIRE:
     case COMMAND_REAP:
     case COMMAND_CLOCK: return;
@@ -577,6 +637,8 @@ void redact_command(struct redact *r, const struct command *c, struct command *r
     } else if (c->kind == COMMAND_UPDATE) {
         struct command_update *u = &other.as.update;
         other_pairs(r, u->pairs, u->pairs_count, &u->pairs, &u->pairs_count);
+    } else if (c->kind == COMMAND_IMPORT) {
+        other_imported(r, &other.as.import);
     }
     *ret_other = other;
 }
@@ -596,20 +658,29 @@ static void copy_pairs(void *redact, const struct userdata_pair *pairs, uint32_t
     other_pairs(redact, pairs, count, ret_pairs, ret_count);
 }
 
-static struct text copy_config(void *redact, struct text payload)
+static struct text copy_payload(struct redact *r, enum command_kind kind, struct text payload)
 {
-    struct redact *r = redact;
-    struct command c = {.kind = COMMAND_CONFIG}, other;
+    struct command c = {.kind = kind}, other;
     if (!r->replaces) return payload;
-    if (command_decode(r->decoder, COMMAND_CONFIG, payload, &c) != 0) return TEXT_NONE;
+    if (command_decode(r->decoder, kind, payload, &c) != 0) return TEXT_NONE;
     redact_command(r, &c, &other);
     buffer_clear(&r->config);
     command_encode(&other, &r->config);
     return buffer_as_text(&r->config);
 }
 
+static struct text copy_config(void *redact, struct text payload)
+{
+    return copy_payload(redact, COMMAND_CONFIG, payload);
+}
+
+static struct text copy_import(void *redact, struct text payload)
+{
+    return copy_payload(redact, COMMAND_IMPORT, payload);
+}
+
 int redact_state(struct redact *r, const struct sm *sm, struct sm **ret_sm)
 {
-    const struct sm_copying how = {r, copy_text, copy_pairs, copy_config};
+    const struct sm_copying how = {r, copy_text, copy_pairs, copy_config, copy_import};
     return sm_copy(sm, &how, HASH_SEED, ret_sm);
 }

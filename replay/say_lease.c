@@ -36,7 +36,8 @@ static const char *end_verb(enum command_kind kind)
     case COMMAND_CLEAN:
     case COMMAND_CLOCK:
     case COMMAND_STARTED:
-    case COMMAND_REPAIRED: break;
+    case COMMAND_REPAIRED:
+    case COMMAND_IMPORT: break;
     }
     return command_kind_name(kind);
 }

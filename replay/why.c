@@ -286,6 +286,7 @@ static int explain(struct why *y)
     case COMMAND_CLOCK:
     case COMMAND_STARTED:
     case COMMAND_REPAIRED: return why_grace(y);
+    case COMMAND_IMPORT: return why_import(y);
     }
     ASSERT(false && "a kind that exists");
     return BOSKOS_E_MALFORMED;

@@ -66,5 +66,6 @@ int why_config(struct why *y);         // why_config.c
 int why_expire(struct why *y);         // why_time.c
 int why_clean(struct why *y);          // why_time.c
 int why_grace(struct why *y);          // why_time.c: clock, started, repaired
+int why_import(struct why *y);         // why_import.c
 
 #endif

@@ -27,12 +27,12 @@ static int by_type(const void *a, const void *b)
     return order != 0 ? order : (x->order > y->order) - (x->order < y->order);
 }
 
-// Texts are borrowed from the config.
-static struct cycles cycles_of(const struct command_config *c)
+// Texts are borrowed from the entries.
+static struct cycles cycles_of(const struct sm_entry *entries, uint32_t count)
 {
-    struct cycles s = {.list = must_calloc((size_t)c->entries_count + 1, sizeof(s.list[0]))};
-    for (uint32_t i = 0; i < c->entries_count; i++) {
-        const struct sm_entry *e = &c->entries[i];
+    struct cycles s = {.list = must_calloc((size_t)count + 1, sizeof(s.list[0]))};
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sm_entry *e = &entries[i];
         if (!e->is_dynamic) continue;
         s.list[s.count++] = (struct cycle){e->type, i, e->min_count, e->max_count};
     }
@@ -44,6 +44,23 @@ static struct cycles cycles_of(const struct command_config *c)
     }
     s.count = kept;
     return s;
+}
+
+// Those of the state as it is now: of the config in force, or of an import that waits for one.
+static int cycles_in_force(struct why *y, struct command_decoder *decoder,
+                           struct cycles *ret_cycles)
+{
+    struct command c;
+    struct text imported = sm_imported_bytes(walk_state(y->walk));
+    if (imported.size == 0) {
+        int err = why_config_in_force(y, decoder, &c);
+        if (err == 0) *ret_cycles = cycles_of(c.as.config.entries, c.as.config.entries_count);
+        return err;
+    }
+    int err = command_decode(decoder, COMMAND_IMPORT, imported, &c);
+    if (err != 0) return replay_fail(y->r, err, "the import of the state cannot be decoded");
+    *ret_cycles = cycles_of(c.as.import.cycles, c.as.import.cycles_count);
+    return 0;
 }
 
 static void say_side(struct why *y, const char *before, const struct cycle *c)
@@ -220,14 +237,14 @@ static void say_counts(struct why *y)
 
 int why_config(struct why *y)
 {
-    struct command before;
+    struct cycles from = {0};
     struct command_decoder *decoder = command_decoder_new();
     struct buffer cycles; // they are told from the state before
     buffer_init(&cycles);
     const struct command_config *c = &y->step->command.as.config;
-    int err = why_config_in_force(y, decoder, &before);
+    int err = cycles_in_force(y, decoder, &from);
     if (err == 0) {
-        struct cycles from = cycles_of(&before.as.config), to = cycles_of(c);
+        struct cycles to = cycles_of(c->entries, c->entries_count);
         size_t size = y->out->line.size;
         say_cycles(y, &from, &to);
         buffer_append(&cycles, y->out->line.data + size, y->out->line.size - size);

@@ -348,6 +348,7 @@ __attribute__((noinline)) static struct sm_result dispatch(struct sm *sm, const 
     case COMMAND_CLOCK: give_grace(sm, before_ns, c->as.clock.ahead_ns); return done();
     case COMMAND_STARTED: return apply_started(sm, &c->as.started, before_ns);
     case COMMAND_REPAIRED: give_grace(sm, before_ns, c->as.repaired.downtime_ns); return done();
+    case COMMAND_IMPORT: apply_import(sm, &c->as.import); return done();
     }
     ASSERT(false && "a kind of command that exists");
     return done();
@@ -404,6 +405,7 @@ struct sm *sm_new(uint64_t hash_seed)
     order_init(&sm->names, item_name);
     order_init(&sm->expiring, item_name);
     buffer_init(&sm->config);
+    buffer_init(&sm->imported);
     buffer_init(&sm->scratch);
     buffer_init(&sm->answer);
     sm->dirty = symbol_take(sm, TEXT("dirty"));
@@ -428,6 +430,7 @@ void sm_free(struct sm *sm)
         free(s);
     }
     table_release(&sm->symbols);
+    buffer_release(&sm->imported);
     buffer_release(&sm->scratch);
     buffer_release(&sm->answer);
     free(sm->graveyard);

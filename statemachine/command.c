@@ -14,11 +14,17 @@ static const char *const kind_names[COMMAND_KINDS] = {
     [COMMAND_EXPIRE] = "expire",   [COMMAND_REAP] = "reap",
     [COMMAND_CLEAN] = "clean",     [COMMAND_CLOCK] = "clock",
     [COMMAND_STARTED] = "started", [COMMAND_REPAIRED] = "repaired",
+    [COMMAND_IMPORT] = "import",
 };
 
 const char *command_kind_name(uint32_t kind)
 {
     return kind < COMMAND_KINDS ? kind_names[kind] : NULL;
+}
+
+uint16_t command_semantics(enum command_kind kind)
+{
+    return kind == COMMAND_IMPORT ? 3 : 2;
 }
 
 struct text command_owner(const struct command *c)
@@ -35,7 +41,8 @@ struct text command_owner(const struct command *c)
     case COMMAND_CLEAN:
     case COMMAND_CLOCK:
     case COMMAND_STARTED:
-    case COMMAND_REPAIRED: return TEXT_NONE;
+    case COMMAND_REPAIRED:
+    case COMMAND_IMPORT: return TEXT_NONE;
     }
     ASSERT(false && "a kind that exists");
     return TEXT_NONE;
@@ -181,6 +188,37 @@ static void encode_clean(struct buffer *out, const struct command_clean *c)
     encode_texts(out, c->names, c->names_count);
 }
 
+static void encode_imported(struct buffer *out, const struct sm_imported *r)
+{
+    canonical_array(out, 7);
+    canonical_text(out, r->name);
+    canonical_text(out, r->type);
+    canonical_text(out, r->state);
+    canonical_text(out, r->owner);
+    canonical_u64(out, r->lastupdate_ns);
+    canonical_u64(out, r->expires_ns);
+    canonical_map(out, r->userdata_count);
+    for (uint32_t i = 0; i < r->userdata_count; i++) {
+        canonical_text(out, r->userdata[i].key);
+        canonical_text(out, r->userdata[i].value);
+    }
+}
+
+static void encode_import(struct buffer *out, const struct command_import *c)
+{
+    canonical_array(out, 4);
+    canonical_text(out, c->version);
+    canonical_text(out, c->host);
+    canonical_array(out, c->cycles_count);
+    for (uint32_t i = 0; i < c->cycles_count; i++) {
+        encode_entry(out, &c->cycles[i]);
+    }
+    canonical_array(out, c->resources_count);
+    for (uint32_t i = 0; i < c->resources_count; i++) {
+        encode_imported(out, &c->resources[i]);
+    }
+}
+
 void command_encode(const struct command *c, struct buffer *out)
 {
     switch (c->kind) {
@@ -211,6 +249,7 @@ void command_encode(const struct command *c, struct buffer *out)
         return;
     case COMMAND_STARTED: encode_started(out, &c->as.started); return;
     case COMMAND_REPAIRED: encode_repaired(out, &c->as.repaired); return;
+    case COMMAND_IMPORT: encode_import(out, &c->as.import); return;
     }
     ASSERT(false && "a kind of command that exists");
 }
@@ -456,6 +495,60 @@ static void decode_clean(struct canonical_reader *r, struct command_decoder *d,
     c->names_count = decode_texts(r, d, &c->names);
 }
 
+// A life cycle must be one that upkeep comes to an end with.
+static void decode_import_cycles(struct canonical_reader *r, struct command_decoder *d,
+                                 struct command_import *c)
+{
+    c->cycles_count = canonical_read_array(r);
+    struct sm_entry *cycles = decoder_take(d, c->cycles_count, sizeof(*cycles));
+    for (uint32_t i = 0; i < c->cycles_count && !r->failed; i++) {
+        struct sm_entry *e = &cycles[i];
+        decode_entry(r, d, e);
+        check_order(r, i == 0, i == 0 ? TEXT_NONE : cycles[i - 1].type, e->type);
+        if (!e->is_dynamic || e->reaper != SM_REAPER_INHERIT) r->failed = true;
+        if (e->min_count < 0 || e->min_count > e->max_count) r->failed = true;
+    }
+    c->cycles = cycles;
+}
+
+static void decode_imported(struct canonical_reader *r, struct command_decoder *d,
+                            struct sm_imported *ret)
+{
+    canonical_expect_array(r, 7);
+    decode_places(r, PLACES(&ret->name, &ret->type, &ret->state, &ret->owner), 4);
+    if (text_is_empty(ret->name) || ret->name.size > SM_NAME_BYTES_MAX) r->failed = true;
+    ret->lastupdate_ns = canonical_read_u64(r);
+    ret->expires_ns = canonical_read_u64(r);
+    if (ret->expires_ns == UINT64_MAX) r->failed = true; // it stands for never elsewhere
+    ret->userdata_count = canonical_read_map(r);
+    struct userdata_pair *pairs = decoder_take(d, ret->userdata_count, sizeof(*pairs));
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < ret->userdata_count; i++) {
+        pairs[i].key = canonical_read_text(r);
+        pairs[i].value = canonical_read_text(r);
+        check_order(r, i == 0, i == 0 ? TEXT_NONE : pairs[i - 1].key, pairs[i].key);
+        if (text_is_empty(pairs[i].value)) r->failed = true;
+        bytes += (uint64_t)pairs[i].key.size + pairs[i].value.size;
+    }
+    if (bytes > SM_USERDATA_BYTES_MAX) r->failed = true;
+    ret->userdata = pairs;
+}
+
+static void decode_import(struct canonical_reader *r, struct command_decoder *d,
+                          struct command_import *c)
+{
+    canonical_expect_array(r, 4);
+    decode_places(r, PLACES(&c->version, &c->host), 2);
+    decode_import_cycles(r, d, c);
+    c->resources_count = canonical_read_array(r);
+    struct sm_imported *resources = decoder_take(d, c->resources_count, sizeof(*resources));
+    for (uint32_t i = 0; i < c->resources_count && !r->failed; i++) {
+        decode_imported(r, d, &resources[i]);
+        check_order(r, i == 0, i == 0 ? TEXT_NONE : resources[i - 1].name, resources[i].name);
+    }
+    c->resources = resources;
+}
+
 static void decode_parameters(struct canonical_reader *r, struct command_decoder *d,
                               struct command *c)
 {
@@ -489,6 +582,7 @@ static void decode_parameters(struct canonical_reader *r, struct command_decoder
         return;
     case COMMAND_STARTED: decode_started(r, &c->as.started); return;
     case COMMAND_REPAIRED: decode_repaired(r, &c->as.repaired); return;
+    case COMMAND_IMPORT: decode_import(r, d, &c->as.import); return;
     }
 }
 

@@ -13,13 +13,14 @@
 
 // The version of the rules that apply follows, written in every record. Old records keep their
 // meaning for ever: a change of behaviour gets a new number and the old path stays.
-#define SM_SEMANTICS 2u
+#define SM_SEMANTICS 3u
 
 // Limits of form, checked before the append (docs/API.md).
 #define SM_NAME_BYTES_MAX 253u
 #define SM_TEXT_BYTES_MAX 4096u // a type, state, owner or request id
 #define SM_KEY_BYTES_MAX 255u   // an idempotency key
 #define SM_BODY_BYTES_MAX (256u * 1024)
+#define SM_USERDATA_BYTES_MAX (1024u * 1024) // keys and values of a resource
 
 // The numbers are on disk: never change or reuse one.
 enum command_kind {
@@ -29,18 +30,24 @@ enum command_kind {
     COMMAND_UPDATE = 4,
     COMMAND_RESET = 5,
     COMMAND_CONFIG = 6,
-    COMMAND_EXPIRE = 7,   // what is due by time, now
-    COMMAND_REAP = 8,     // the built-in reaper's round
-    COMMAND_CLEAN = 9,    // the built-in cleaner's work on one resource
-    COMMAND_CLOCK = 10,   // the wall clock jumped ahead
-    COMMAND_STARTED = 11, // the daemon started on this journal
-    COMMAND_REPAIRED = 12 // a damaged log was cut; since semantics 2
+    COMMAND_EXPIRE = 7,    // what is due by time, now
+    COMMAND_REAP = 8,      // the built-in reaper's round
+    COMMAND_CLEAN = 9,     // the built-in cleaner's work on one resource
+    COMMAND_CLOCK = 10,    // the wall clock jumped ahead
+    COMMAND_STARTED = 11,  // the daemon started on this journal
+    COMMAND_REPAIRED = 12, // a damaged log was cut; since semantics 2
+    COMMAND_IMPORT = 13    // what another Boskos had; since semantics 3
 };
 
-#define COMMAND_KINDS 13u // one above the highest
+#define COMMAND_KINDS 14u // one above the highest
 
 // "acquire", "started"... NULL for a number that is no kind.
 const char *command_kind_name(uint32_t kind);
+
+// The semantics that a record of the kind is written under: not the newest, but the lowest version
+// of the rules that knows all such a record can hold. A journal without an import so stays one that
+// a boskosd from before there were imports can read.
+uint16_t command_semantics(enum command_kind kind);
 
 struct command_acquire {
     struct text type, state, dest, owner;
@@ -141,6 +148,25 @@ struct command_repaired {
     struct text why;                // what was found damaged
 };
 
+// A resource of a dump, as it was in the other Boskos.
+struct sm_imported {
+    struct text name, type, state, owner; // an empty owner: none
+    uint64_t lastupdate_ns;               // 0: not known
+    uint64_t expires_ns;                  // 0: never
+    const struct userdata_pair *userdata; // sorted by key, no value empty
+    uint32_t userdata_count;
+};
+
+// What a dump of another Boskos has. The life cycles are dynamic entries as a config has them, with
+// min-count and max-count 0 where the type had left the other one's config.
+struct command_import {
+    struct text version, host;     // of the program that read it
+    const struct sm_entry *cycles; // sorted by type
+    uint32_t cycles_count;
+    const struct sm_imported *resources; // sorted by name
+    uint32_t resources_count;
+};
+
 struct command {
     enum command_kind kind;
     uint64_t seq;     // given by the sequencer
@@ -156,6 +182,7 @@ struct command {
         struct command_clock clock;
         struct command_started started;
         struct command_repaired repaired;
+        struct command_import import;
     } as;
 };
 

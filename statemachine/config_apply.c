@@ -196,6 +196,7 @@ static void keep_bytes(struct sm *sm, const struct command *c)
 void apply_config(struct sm *sm, const struct command *command)
 {
     const struct command_config *c = &command->as.config;
+    import_end(sm);
     retypes_clear(sm);
     take_settings(sm, c);
     take_types(sm, c);

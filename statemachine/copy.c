@@ -141,6 +141,13 @@ static int copy_config(const struct copy *c)
     return config_restore(c->to, payload) == 0 ? 0 : BOSKOS_E_MALFORMED;
 }
 
+static int copy_import(const struct copy *c)
+{
+    if (!import_waits(c->from)) return 0;
+    struct text payload = c->how->import(c->how->context, sm_imported_bytes(c->from));
+    return import_restore(c->to, payload) == 0 ? 0 : BOSKOS_E_MALFORMED;
+}
+
 int sm_copy(const struct sm *sm, const struct sm_copying *how, uint64_t hash_seed,
             struct sm **ret_sm)
 {
@@ -150,6 +157,7 @@ int sm_copy(const struct sm *sm, const struct sm_copying *how, uint64_t hash_see
     if (err == 0) err = copy_resources(&c);
     if (err == 0) err = copy_requests(&c);
     if (err == 0) err = copy_config(&c);
+    if (err == 0) err = copy_import(&c);
     if (err != 0) {
         sm_free(c.to);
         return err;

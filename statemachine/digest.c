@@ -11,7 +11,8 @@ enum element {
     ELEMENT_REQUEST = 2,
     ELEMENT_CYCLE = 3,
     ELEMENT_CORE = 4,
-    ELEMENT_KEY = 5
+    ELEMENT_KEY = 5,
+    ELEMENT_IMPORT = 6
 };
 
 // An element's bytes, written into room that is there.
@@ -152,6 +153,14 @@ void digest_cycle(struct sm *sm, const struct type *t, bool add)
     account(sm, finish(&b), add);
 }
 
+void digest_import(struct sm *sm, bool add)
+{
+    struct hash128 imported = hash128(sm->imported.data, sm->imported.size);
+    struct bytes b = start(sm, ELEMENT_IMPORT, 0);
+    put_hash(&b, imported);
+    account(sm, finish(&b), add);
+}
+
 void digest_core(struct sm *sm)
 {
     struct bytes b = start(sm, ELEMENT_CORE, 0);
@@ -192,6 +201,7 @@ struct hash128 sm_digest_from_scratch(struct sm *sm)
     for (uint32_t i = 0; i < sm->types_count; i++) {
         if (sm->types[i]->cycle != NULL) digest_cycle(sm, sm->types[i], true);
     }
+    if (import_waits(sm)) digest_import(sm, true);
     struct hash128 digest = sm->digest;
     sm->digest = kept;
     sm->effect = effect;

@@ -38,6 +38,11 @@ struct text sm_config_bytes(const struct sm *sm)
     return buffer_as_text(&sm->config);
 }
 
+struct text sm_imported_bytes(const struct sm *sm)
+{
+    return buffer_as_text(&sm->imported);
+}
+
 int64_t sm_request_ttl_ns(const struct sm *sm)
 {
     return sm->request_ttl_ns;
@@ -50,7 +55,8 @@ bool sm_cleaner_enabled(const struct sm *sm)
 
 uint64_t sm_expiry_due_ns(const struct sm *sm)
 {
-    return sm->expiring.size > 0 ? order_at(&sm->expiring, 0).key : SM_NEVER;
+    if (sm->expiring.size == 0 || import_waits(sm)) return SM_NEVER;
+    return order_at(&sm->expiring, 0).key;
 }
 
 uint64_t sm_queue_due_ns(const struct sm *sm)

@@ -6,13 +6,14 @@
 
 // The form of the state in a snapshot, one msgpack value after the other (docs/FORMAT.md, `State
 // snapshot`): the head, the life cycles, the resources by name, the queue entries by (type, state,
-// ticket), the config, and in the second form the keys of leases by resource. What fits into the
-// first form is written in it, so that equal states have equal bytes whoever writes them. The head
-// names the form, and the lowest version of the rules that can hold such a state: the same number
-// so far.
+// ticket), the config, from the second form on the keys of leases by resource, and in the third the
+// life cycles of an import that waits for a config. What fits into a lower form is written in it,
+// so that equal states have equal bytes whoever writes them. The head names the form, and the
+// lowest version of the rules that can hold such a state: the same number so far.
 
 #define FORM_PLAIN 1u
 #define FORM_KEYS 2u
+#define FORM_IMPORT 3u
 #define PIECE_BYTES ((size_t)1 << 16)
 #define PENDING_MAX 16u
 
@@ -34,11 +35,17 @@ static void drain(struct writer *w, size_t at_least)
     if (w->buffer.size >= at_least) buffer_clear(&w->buffer);
 }
 
+static uint64_t form_of(const struct sm *sm)
+{
+    if (import_waits(sm)) return FORM_IMPORT;
+    return sm->keys.count > 0 ? FORM_KEYS : FORM_PLAIN;
+}
+
 static void write_head(struct writer *w, const struct sm *sm)
 {
     struct buffer *b = &w->buffer;
     canonical_array(b, 10);
-    uint64_t form = sm->keys.count > 0 ? FORM_KEYS : FORM_PLAIN;
+    uint64_t form = form_of(sm);
     canonical_u64(b, form);
     canonical_u64(b, form); // the semantics
     canonical_u64(b, sm->seq);
@@ -170,7 +177,8 @@ int sm_snapshot_write(struct sm *sm, int (*write)(void *context, const void *byt
         write_queue(&w, queues[i]);
     }
     canonical_text_or_nil(&w.buffer, sm_has_config(sm) ? sm_config_bytes(sm) : TEXT_NONE);
-    if (sm->keys.count > 0) write_keys(&w, sm);
+    if (form_of(sm) >= FORM_KEYS) write_keys(&w, sm);
+    if (import_waits(sm)) canonical_text(&w.buffer, buffer_as_text(&sm->imported));
     drain(&w, 1);
     buffer_release(&w.buffer);
     return w.err;
@@ -185,7 +193,7 @@ static int read_head(struct canonical_reader *r, struct sm *sm, uint64_t *ret_fo
     canonical_expect_array(r, 10);
     uint64_t form = canonical_read_u64(r);
     uint64_t semantics = canonical_read_u64(r);
-    if (!r->failed && (form > FORM_KEYS || semantics > SM_SEMANTICS)) return BOSKOS_E_TOO_NEW;
+    if (!r->failed && (form > FORM_IMPORT || semantics > SM_SEMANTICS)) return BOSKOS_E_TOO_NEW;
     if (form == 0 || semantics != form) r->failed = true;
     sm->seq = canonical_read_u64(r);
     sm->time_ns = canonical_read_u64(r);
@@ -359,11 +367,11 @@ static void read_queue(struct canonical_reader *r, struct sm *sm, struct text *b
     }
 }
 
-static void read_keys(struct canonical_reader *r, struct sm *sm)
+static void read_keys(struct canonical_reader *r, struct sm *sm, uint64_t form)
 {
     uint32_t count = canonical_read_array(r);
     struct text before = TEXT_NONE;
-    if (count == 0) r->failed = true; // the first form is for that
+    if (count == 0 && form == FORM_KEYS) r->failed = true; // the first form is for that
     for (uint32_t i = 0; i < count && !r->failed; i++) {
         canonical_expect_array(r, 3);
         struct text name = read_ascending(r, &before);
@@ -403,9 +411,12 @@ static int read_body(struct canonical_reader *r, struct sm *sm, uint64_t form)
     }
     relink_requests(sm);
     struct text config = canonical_read_text_or_nil(r);
-    if (form == FORM_KEYS) read_keys(r, sm);
+    if (form >= FORM_KEYS) read_keys(r, sm, form);
+    struct text imported = form == FORM_IMPORT ? canonical_read_text(r) : TEXT_NONE;
     if (!canonical_done(r)) return BOSKOS_E_CORRUPT;
-    return config.data == NULL ? 0 : config_restore(sm, config);
+    int err = config.data == NULL ? 0 : config_restore(sm, config);
+    if (err == 0 && form == FORM_IMPORT) err = import_restore(sm, imported);
+    return err;
 }
 
 int sm_snapshot_read(struct text bytes, uint64_t hash_seed, struct sm **ret_sm)

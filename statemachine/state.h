@@ -172,6 +172,7 @@ struct sm {
 
     struct buffer config; // the config in force, as encoded; empty: none
     struct hash128 config_hash;
+    struct buffer imported; // the life cycles of an import that waits for a config; empty: none
     struct table retypes;
     struct retype *first_due;
     struct reaper reaper;
@@ -355,12 +356,27 @@ void slept(struct sm *sm, uint64_t length_ns);
 // Unowned resources whose state is `name` go to dirty.
 void free_leased_by(struct sm *sm, struct text name);
 
+// ---- import.c ---------------------------------------------------------------
+
+void apply_import(struct sm *sm, const struct command_import *c);
+// A config is in force from now on: nothing waits for one any more.
+void import_end(struct sm *sm);
+// Takes what a snapshot says that an import brought. BOSKOS_E_CORRUPT when it is no such thing.
+int import_restore(struct sm *sm, struct text bytes);
+
+// Is there an import that no config has followed?
+static inline bool import_waits(const struct sm *sm)
+{
+    return sm->imported.size > 0;
+}
+
 // ---- digest.c ---------------------------------------------------------------
 
 void digest_resource(struct sm *sm, const struct resource *r, bool add);
 void digest_request(struct sm *sm, const struct request *r, bool add);
 void digest_key(struct sm *sm, const struct lease_key *k, bool add);
 void digest_cycle(struct sm *sm, const struct type *t, bool add);
-void digest_core(struct sm *sm); // after a change of what has no element of its own
+void digest_import(struct sm *sm, bool add); // what waits for a config
+void digest_core(struct sm *sm);             // after a change of what has no element of its own
 
 #endif

@@ -13,9 +13,8 @@
 #include "statemachine/command.h"
 
 // Limits that depend on state: beyond them a command is refused by the rules.
-#define SM_QUEUE_ENTRIES_MAX 100000u         // a queue
-#define SM_QUEUE_ENTRIES_TOTAL_MAX 1000000u  // all queues
-#define SM_USERDATA_BYTES_MAX (1024u * 1024) // keys and values of a resource
+#define SM_QUEUE_ENTRIES_MAX 100000u        // a queue
+#define SM_QUEUE_ENTRIES_TOTAL_MAX 1000000u // all queues
 
 #define SM_REQUEST_TTL_DEFAULT_NS INT64_C(30000000000)
 
@@ -145,6 +144,10 @@ uint64_t sm_resources_count(const struct sm *sm);
 bool sm_has_config(const struct sm *sm); // a config command was applied
 // The canonical bytes of the config in force (command_encode of the command), empty without one.
 struct text sm_config_bytes(const struct sm *sm);
+// The life cycles that an import brought, as long as no config has followed it: the payload of an
+// `import` without resources, version and host. Empty when there is none. Until then upkeep does
+// nothing, and the state says of a life cycle neither needs nor config otherwise.
+struct text sm_imported_bytes(const struct sm *sm);
 int64_t sm_request_ttl_ns(const struct sm *sm);
 bool sm_cleaner_enabled(const struct sm *sm);
 
@@ -266,12 +269,14 @@ struct sm_copying {
                      const struct userdata_pair **ret_pairs, uint32_t *ret_count);
     // The payload of the `config` in force.
     struct text (*config)(void *context, struct text payload);
+    // What sm_imported_bytes gives; version and host must stay empty.
+    struct text (*import)(void *context, struct text payload);
 };
 
 // A copy of the state with other texts; all else is the same, sequence number and time too. With
 // texts in the same byte order, the same states equal to the same names, and the states that the
 // rules know (dirty, toBeDeleted, tombstone) as they were, the copy goes on as the original does.
-// BOSKOS_E_MALFORMED: two texts became one, a name is too long, or the config is none;
+// BOSKOS_E_MALFORMED: two texts became one, a name is too long, or the config or import is none;
 // BOSKOS_E_TOO_LARGE: a resource's userdata is. Returned, caller frees with sm_free.
 int sm_copy(const struct sm *sm, const struct sm_copying *how, uint64_t hash_seed,
             struct sm **ret_sm);

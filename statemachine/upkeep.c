@@ -133,7 +133,7 @@ static struct type *touched_take(struct sm *sm, uint32_t *sorted)
     return t;
 }
 
-void upkeep(struct sm *sm)
+static void upkeep_all(struct sm *sm)
 {
     config_retype(sm);
     uint32_t sorted = 0;
@@ -147,6 +147,13 @@ void upkeep(struct sm *sm)
         t->is_touched = false;
         type_drop_if_empty(sm, t);
     }
+}
+
+// What is touched while an import waits stays noted, and so does what became unowned under another
+// type: the config looks at everything anew.
+void upkeep(struct sm *sm)
+{
+    if (!import_waits(sm)) upkeep_all(sm);
     for (uint32_t i = 0; i < sm->made_count; i++) {
         struct resource *r = sm->made[i];
         r->is_new = false;

@@ -57,6 +57,24 @@ static void describe_update(struct buffer *out, const struct command_update *u)
     }
 }
 
+static void describe_import(struct buffer *out, const struct command_import *c)
+{
+    for (uint32_t i = 0; i < c->cycles_count; i++)
+        describe_entry(out, &c->cycles[i]);
+    for (uint32_t i = 0; i < c->resources_count; i++) {
+        const struct sm_imported *r = &c->resources[i];
+        buffer_string(out, "\n      resource");
+        words(out, (const struct text[]){r->name, r->type, r->state, r->owner}, 4);
+        buffer_format(out, " updated %" PRIu64 " expires %" PRIu64, r->lastupdate_ns,
+                      r->expires_ns);
+        for (uint32_t k = 0; k < r->userdata_count; k++) {
+            word(out, r->userdata[k].key);
+            buffer_char(out, '=');
+            word(out, r->userdata[k].value);
+        }
+    }
+}
+
 #define WORDS(...)                                 \
     words(out, (const struct text[]){__VA_ARGS__}, \
           sizeof((const struct text[]){__VA_ARGS__}) / sizeof(struct text))
@@ -95,6 +113,7 @@ void command_describe(const struct command *c, struct buffer *out)
     case COMMAND_REPAIRED:
         buffer_format(out, " downtime %" PRIu64, c->as.repaired.downtime_ns);
         break;
+    case COMMAND_IMPORT: describe_import(out, &c->as.import); break;
     }
     buffer_char(out, '\n');
 }

@@ -1,6 +1,7 @@
 #include "tests/history_make.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/assert.h"
 
@@ -362,6 +363,76 @@ static void make_repaired(struct maker *m, struct command *c, uint64_t step_ns)
                                                .why = TEXT("a checksum does not fit")};
 }
 
+// Pairs as they are in a state: no value empty.
+static void make_imported_pairs(struct maker *m, struct sm_imported *r)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0, count = make_pairs(m); i < count; i++) {
+        if (!text_is_empty(m->pairs[i].value)) m->pairs[kept++] = m->pairs[i];
+    }
+    r->userdata = m->pairs;
+    r->userdata_count = kept;
+}
+
+static uint64_t any_past_ns(struct maker *m)
+{
+    uint64_t age_ns = maker_random(m, 300 * NS_PER_S);
+    if (chance(m, 10)) return 0;
+    return chance(m, 10) ? m->now_ns + age_ns : m->now_ns - age_ns;
+}
+
+static int compare_imported(const void *a, const void *b)
+{
+    const struct sm_imported *x = a, *y = b;
+    return text_compare(x->name, y->name);
+}
+
+static uint32_t make_imported(struct maker *m)
+{
+    static const struct text uuids[] = {TEXT("0a3b9f1c-3d55-4c0e-9a51-0d3c1f5e7a11"),
+                                        TEXT("f7e6d5c4-b3a2-4190-8f7e-6d5c4b3a2910")};
+    uint32_t count = 0;
+    struct sm_imported pairs = {0};
+    make_imported_pairs(m, &pairs);
+    for (uint32_t i = 0; i < COUNT(names) + COUNT(uuids); i++) {
+        if (chance(m, 60)) continue;
+        struct sm_imported *r = &m->imported[count++];
+        ASSERT(count <= MAKER_IMPORTED_MAX);
+        *r = (struct sm_imported){.name = i < COUNT(names) ? names[i] : uuids[i - COUNT(names)],
+                                  .type = ANY(m, types),
+                                  .state = any_state(m),
+                                  .owner = chance(m, 40) ? ANY(m, owners) : TEXT(""),
+                                  .lastupdate_ns = any_past_ns(m),
+                                  .expires_ns = chance(m, 70) ? 0 : any_past_ns(m)};
+        if (chance(m, 50)) continue;
+        r->userdata = pairs.userdata;
+        r->userdata_count = pairs.userdata_count;
+    }
+    qsort(m->imported, count, sizeof(m->imported[0]), compare_imported);
+    return count;
+}
+
+// Mostly into a state that has things already, which the engine never does.
+static void make_import(struct maker *m, struct command *c)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < COUNT(types); i++) { // they ascend
+        if (chance(m, 60)) continue;
+        struct sm_entry *e = &m->entries[count++];
+        *e = (struct sm_entry){.type = types[i]};
+        make_dynamic_entry(m, e);
+        if (chance(m, 20)) e->min_count = e->max_count = 0;
+    }
+    c->kind = COMMAND_IMPORT;
+    c->as.import = (struct command_import){.version = TEXT("0.4.0"),
+                                           .host = TEXT("here"),
+                                           .cycles = m->entries,
+                                           .cycles_count = count,
+                                           .resources = m->imported,
+                                           .resources_count = make_imported(m)};
+    m->is_config_next = chance(m, 60);
+}
+
 static uint64_t any_step_ns(struct maker *m)
 {
     static const struct {
@@ -388,9 +459,11 @@ void maker_next(struct maker *m, struct command *ret_command)
     uint64_t step_ns = any_step_ns(m);
     uint64_t roll = maker_random(m, 1000);
     if (chance(m, 10)) remember_names(m);
+    bool is_config = m->seq == 1 || m->is_config_next;
+    m->is_config_next = false;
     if (m->seq == 0)
         make_started(m, &c, 0);
-    else if (m->seq == 1 || roll < 30)
+    else if (is_config || roll < 30)
         make_config(m, &c);
     else if (roll < 350)
         make_acquire(m, &c);
@@ -412,6 +485,8 @@ void maker_next(struct maker *m, struct command *ret_command)
         c = (struct command){.kind = COMMAND_CLOCK, .as.clock = {slept(m, step_ns)}};
     else if (roll < 935)
         make_repaired(m, &c, step_ns);
+    else if (roll < 940)
+        make_import(m, &c);
     c.seq = ++m->seq;
     c.time_ns = m->now_ns += step_ns;
     *ret_command = c;

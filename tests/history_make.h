@@ -15,6 +15,7 @@
 #define MAKER_ENTRIES_MAX 12u
 #define MAKER_NAMES_MAX 32u
 #define MAKER_PAIRS_MAX 8u
+#define MAKER_IMPORTED_MAX 16u
 #define MAKER_GAPS_MAX 60u // below SM_GAPS_MAX: beyond that the oldest are joined
 #define MAKER_SEEN_MAX 16u // server-made names it remembers
 
@@ -33,6 +34,8 @@ struct maker {
     struct text states[4];
     struct userdata_pair pairs[MAKER_PAIRS_MAX];
     struct sm_need needs[2];
+    struct sm_imported imported[MAKER_IMPORTED_MAX];
+    bool is_config_next; // after an import
     struct buffer joined;
 };
 

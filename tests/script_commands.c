@@ -456,6 +456,7 @@ static bool make_other(struct script_commands *s, struct text verb)
     if (text_equal(verb, TEXT("clock"))) return make_grace(s, COMMAND_CLOCK);
     if (text_equal(verb, TEXT("started"))) return make_grace(s, COMMAND_STARTED);
     if (text_equal(verb, TEXT("repaired"))) return make_grace(s, COMMAND_REPAIRED);
+    if (text_equal(verb, TEXT("import"))) return script_import_make(s);
     if (text_equal(verb, TEXT("clean")) || text_equal(verb, TEXT("clean-if")))
         make_clean(s, text_equal(verb, TEXT("clean-if")));
     else if (text_equal(verb, TEXT("reap")))

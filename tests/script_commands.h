@@ -24,6 +24,8 @@
 //   TIME clean-if LEASED NAME [NAME,NAME]          with these; `-` for none
 //   TIME clock AHEAD
 //   TIME started DOWNTIME [ttl=TIME] [salt=N] [version=V] [host=H]
+//   TIME import [cycle=TYPE:STATE:MIN:MAX[:LIFESPAN]]...
+//        [NAME:TYPE:STATE[:OWNER[:LASTUPDATE[:EXPIRES]]] [+KEY=VALUE]...]...
 //   TIME repaired DOWNTIME [lost=FIRST[-LAST]] [why=TEXT] [version=V] [host=H]
 // clang-format on
 //
@@ -70,6 +72,8 @@ struct script_commands {
     struct command *config_command;
     struct userdata_pair pairs[SCRIPT_PAIRS_MAX];
     struct text names[SCRIPT_WORDS_MAX];
+    struct sm_entry cycles[SCRIPT_WORDS_MAX];
+    struct sm_imported imported[SCRIPT_WORDS_MAX];
 
     FILE *file;
     char *text; // the line as it was read
@@ -105,6 +109,9 @@ void script_commands_result(const struct script_commands *s, const struct sm_res
 // Learns the names the server made, after the present command was applied to `sm` and its result
 // was used.
 void script_commands_learn(struct script_commands *s);
+
+// script_import.c: makes an import of the line's words. False, and a complaint, when it is none.
+bool script_import_make(struct script_commands *s);
 
 // ---- parts, for the other lines of a script ---------------------------------
 

@@ -35,7 +35,7 @@
 
 // ---- the commands -----------------------------------------------------------
 
-#define STEPS_MAX 32u
+#define STEPS_MAX 40u
 
 struct script {
     struct command steps[STEPS_MAX];
@@ -199,6 +199,52 @@ static void second_semantics(struct script *s, uint64_t after_s)
     keyed_acquire(s, after_s + 4, "ann", "free"); // 32: asks for something else under that key
 }
 
+// What semantics 3 brought: of what it has, ann's vm-1 is there already, and the life cycle of net.
+static void third_semantics(struct script *s, uint64_t after_s)
+{
+    static const struct sm_need needs[] = {{{"vm", 2}, 1}};
+    static const struct userdata_pair pairs[] = {{{"leasedResources", 15}, {"[vm-9]", 6}}};
+    static struct sm_entry cycles[2];
+    static struct sm_imported resources[3];
+    cycles[0] = (struct sm_entry){.type = TEXT("net"), .state = TEXT("free"), .is_dynamic = true};
+    cycles[1] = (struct sm_entry){.type = TEXT("old"),
+                                  .state = TEXT("dirty"),
+                                  .is_dynamic = true,
+                                  .min_count = 1,
+                                  .max_count = 3,
+                                  .has_lifespan = true,
+                                  .lifespan_ns = INT64_C(60) * (int64_t)NS_PER_S,
+                                  .needs = needs,
+                                  .needs_count = COUNT(needs),
+                                  .has_config = true,
+                                  .config_type = TEXT("maker"),
+                                  .config_content = TEXT("")};
+    resources[0] = (struct sm_imported){.name = TEXT("old-1"),
+                                        .type = TEXT("old"),
+                                        .state = TEXT("busy"),
+                                        .owner = TEXT("eve"),
+                                        .lastupdate_ns = START_NS,
+                                        .expires_ns = START_NS + 60 * NS_PER_S,
+                                        .userdata = pairs,
+                                        .userdata_count = COUNT(pairs)};
+    resources[1] = (struct sm_imported){
+        .name = TEXT("vm-1"), .type = TEXT("old"), .state = TEXT("free"), .owner = TEXT("")};
+    resources[2] = (struct sm_imported){
+        .name = TEXT("vm-9"), .type = TEXT("vm"), .state = TEXT("old-1"), .owner = TEXT("")};
+    step(s, COMMAND_IMPORT, after_s)->as.import = // 33
+        (struct command_import){.version = TEXT("0.4.0"),
+                                .host = TEXT("ci-1"),
+                                .cycles = cycles,
+                                .cycles_count = COUNT(cycles),
+                                .resources = resources,
+                                .resources_count = COUNT(resources)};
+    step(s, COMMAND_EXPIRE, after_s + 1);              // 34: it waits for a config
+    second_config(s, after_s + 2);                     // 35: vm-9 goes, old fades
+    acquire(s, after_s + 3, "old", "busy", "fay", ""); // 36: eve has it
+    step(s, COMMAND_IMPORT, after_s + 4)->as.import =  // 37: nothing is new
+        (struct command_import){.cycles = cycles, .cycles_count = COUNT(cycles)};
+}
+
 static void script_make(struct script *s)
 {
     s->count = 0;
@@ -211,6 +257,7 @@ static void script_make(struct script *s)
     calls(s);
     timers(s);
     second_semantics(s, 7201 + 1880);
+    third_semantics(s, 7201 + 1890);
 }
 
 // ---- the text of a golden file ----------------------------------------------

@@ -453,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_commands_round_trip),
         cmocka_unit_test(test_commands_numbers),
         cmocka_unit_test(test_commands_refused),
+        cmocka_unit_test(test_imports_refused),
         cmocka_unit_test(test_commands_damaged),
         cmocka_unit_test(test_snapshot_of_nothing),
         cmocka_unit_test(test_snapshot_stops),

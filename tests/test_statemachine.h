@@ -21,6 +21,7 @@ void test_order_first_in_first_out(void **unused);
 void test_commands_round_trip(void **unused);
 void test_commands_numbers(void **unused);
 void test_commands_refused(void **unused);
+void test_imports_refused(void **unused);
 void test_commands_damaged(void **unused);
 
 #endif

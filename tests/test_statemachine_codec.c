@@ -1,4 +1,7 @@
 // The canonical encoding of commands: what is written is read, and nothing else is.
+#include <stdlib.h>
+
+#include "base/assert.h"
 #include "tests/test_statemachine.h"
 
 #include "base/banned.h"
@@ -30,6 +33,10 @@ static const struct sm_entry entries[] = {
      .reaper = SM_REAPER_EXPIRE,
      .reaper_expire_ns = INT64_C(7200000000000)},
     {.type = TEXT("e"), .state = TEXT("x"), .is_dynamic = true, .max_count = 1}};
+static const struct userdata_pair kept[] = {{TEXT(""), TEXT("v")}, {TEXT("a"), TEXT("w")}};
+static const struct sm_imported imported[] = {
+    {TEXT("n1"), TEXT("e"), TEXT("busy"), TEXT("ann"), 5, UINT64_MAX - 1, kept, 2},
+    {.name = TEXT("n2"), .type = TEXT("s"), .state = TEXT("free"), .owner = TEXT("")}};
 
 static const struct command commands[] = {
     {.kind = COMMAND_ACQUIRE,
@@ -65,7 +72,10 @@ static const struct command commands[] = {
      .as.started = {TEXT("0.1.0"), TEXT("host"), 5, INT64_C(30000000000), 0xfff}},
     {.kind = COMMAND_REPAIRED,
      .as.repaired = {TEXT("0.2.0"), TEXT("host"), 7, 1000, 5, TEXT("a bad checksum")}},
-    {.kind = COMMAND_REPAIRED, .as.repaired = {.lost_first = 1}}};
+    {.kind = COMMAND_REPAIRED, .as.repaired = {.lost_first = 1}},
+    {.kind = COMMAND_IMPORT,
+     .as.import = {TEXT("0.4.0"), TEXT("host"), &entries[3], 1, imported, 2}},
+    {.kind = COMMAND_IMPORT}};
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -282,6 +292,57 @@ void test_commands_refused(void **unused)
                         TEXT("\x93\x91\x95\xc2\xa1"
                              "t\xa1"
                              "s\xc2\x90\xc0\xc2")));
+    command_decoder_free(d);
+}
+
+// What no import holds: it would be taken for something else, or upkeep would not end.
+void test_imports_refused(void **unused)
+{
+    (void)unused;
+    struct command_decoder *d = command_decoder_new();
+    const struct userdata_pair empty = {TEXT("k"), TEXT("")};
+    const struct sm_entry backwards[] = {{.type = TEXT("b"), .is_dynamic = true},
+                                         {.type = TEXT("a"), .is_dynamic = true}};
+    char *large = must_malloc(SM_USERDATA_BYTES_MAX);
+    char name[SM_NAME_BYTES_MAX + 1];
+    memset(large, 'v', SM_USERDATA_BYTES_MAX);
+    memset(name, 'n', sizeof(name));
+    const struct userdata_pair too_large = {TEXT("k"), text_of(large, SM_USERDATA_BYTES_MAX)};
+    const struct userdata_pair largest = {TEXT("k"), text_of(large, SM_USERDATA_BYTES_MAX - 1)};
+    const struct sm_imported same[] = {{.name = TEXT("n")}, {.name = TEXT("n")}};
+    const struct sm_imported ones[] = {{.name = TEXT("")},
+                                       {.name = text_of(name, sizeof(name))},
+                                       {.name = TEXT("n"), .expires_ns = UINT64_MAX},
+                                       {.name = TEXT("n"), .userdata = &empty, .userdata_count = 1},
+                                       {TEXT("n"), .userdata = &too_large, .userdata_count = 1}};
+    const struct sm_entry cycles[] = {
+        {.type = TEXT("t")}, // static
+        {.type = TEXT("t"), .is_dynamic = true, .reaper = SM_REAPER_OFF},
+        {.type = TEXT("t"), .is_dynamic = true, .min_count = -1},
+        {.type = TEXT("t"), .is_dynamic = true, .min_count = 2, .max_count = 1}};
+    struct command_import refused_imports[11] = {{.cycles = backwards, .cycles_count = 2},
+                                                 {.resources = same, .resources_count = 2}};
+    uint32_t count = 2;
+    for (size_t i = 0; i < sizeof(ones) / sizeof(ones[0]); i++)
+        refused_imports[count++] =
+            (struct command_import){.resources = &ones[i], .resources_count = 1};
+    for (size_t i = 0; i < sizeof(cycles) / sizeof(cycles[0]); i++)
+        refused_imports[count++] = (struct command_import){.cycles = &cycles[i], .cycles_count = 1};
+    const struct sm_imported good = {text_of(name, SM_NAME_BYTES_MAX), .userdata = &largest,
+                                     .userdata_count = 1};
+    struct buffer bytes;
+    buffer_init(&bytes);
+    for (uint32_t i = 0; i <= count; i++) {
+        struct command c = {.kind = COMMAND_IMPORT,
+                            .as.import = {.resources = &good, .resources_count = 1}};
+        if (i < count) c.as.import = refused_imports[i];
+        buffer_clear(&bytes);
+        command_encode(&c, &bytes);
+        if (decodes(d, c.kind, buffer_as_text(&bytes)) != (i == count))
+            fail_msg("import %u", (unsigned)i);
+    }
+    buffer_release(&bytes);
+    free(large);
     command_decoder_free(d);
 }
 

@@ -29,6 +29,7 @@
 struct marker {
     bool takes_away;
     bool has[SM_TEXT_KEY + 1]; // kinds that were there
+    bool has_import;
     struct buffer text;
     struct buffer config;
     struct userdata_pair pair;
@@ -73,20 +74,24 @@ static void mark_userdata(void *context, const struct userdata_pair *pairs, uint
 }
 
 // Entries' types alone; the payload lives until the next call.
-static struct text mark_config(void *context, struct text payload)
+static struct text mark_entries(struct marker *m, enum command_kind kind, struct text payload)
 {
-    struct marker *m = context;
-    struct command c = {.kind = COMMAND_CONFIG};
-    assert_int_equal(command_decode(m->decoder, COMMAND_CONFIG, payload, &c), 0);
-    uint32_t count = c.as.config.entries_count;
+    struct command c = {.kind = kind};
+    assert_int_equal(command_decode(m->decoder, kind, payload, &c), 0);
+    bool is_import = kind == COMMAND_IMPORT;
+    const struct sm_entry *given = is_import ? c.as.import.cycles : c.as.config.entries;
+    uint32_t count = is_import ? c.as.import.cycles_count : c.as.config.entries_count;
     struct sm_entry *entries = must_calloc((size_t)count + 1, sizeof(*entries));
     struct buffer *texts = must_calloc((size_t)count + 1, sizeof(*texts));
     for (uint32_t i = 0; i < count; i++) {
-        entries[i] = c.as.config.entries[i];
+        entries[i] = given[i];
         buffer_text(&texts[i], marked(m, entries[i].type));
         entries[i].type = buffer_as_text(&texts[i]);
     }
-    c.as.config.entries = entries;
+    if (is_import)
+        c.as.import.cycles = entries;
+    else
+        c.as.config.entries = entries;
     buffer_clear(&m->config);
     command_encode(&c, &m->config);
     for (uint32_t i = 0; i < count; i++)
@@ -94,6 +99,18 @@ static struct text mark_config(void *context, struct text payload)
     free(texts);
     free(entries);
     return buffer_as_text(&m->config);
+}
+
+static struct text mark_config(void *context, struct text payload)
+{
+    return mark_entries(context, COMMAND_CONFIG, payload);
+}
+
+static struct text mark_import(void *context, struct text payload)
+{
+    struct marker *m = context;
+    m->has_import = true;
+    return mark_entries(m, COMMAND_IMPORT, payload);
 }
 
 static void marker_release(struct marker *m)
@@ -116,7 +133,7 @@ static struct text same_config(void *context, struct text payload)
     return payload;
 }
 
-static const struct sm_copying same = {NULL, same_text, mark_userdata, same_config};
+static const struct sm_copying same = {NULL, same_text, mark_userdata, same_config, same_config};
 
 // ---- comparing ----------------------------------------------------------------
 
@@ -192,8 +209,10 @@ static void copy_again(struct history *h, uint64_t seed)
 
 static void mark_and_unmark(struct history *h)
 {
-    const struct sm_copying marking = {&h->marks, mark_text, mark_userdata, mark_config};
-    const struct sm_copying unmarking = {&h->unmarks, mark_text, mark_userdata, mark_config};
+    const struct sm_copying marking = {&h->marks, mark_text, mark_userdata, mark_config,
+                                       mark_import};
+    const struct sm_copying unmarking = {&h->unmarks, mark_text, mark_userdata, mark_config,
+                                         mark_import};
     struct sm *other = NULL, *back = NULL;
     assert_int_equal(sm_copy(h->original, &marking, 5, &other), 0);
     assert_true(hash128_equal(sm_digest(other), sm_digest_from_scratch(other)));
@@ -204,7 +223,7 @@ static void mark_and_unmark(struct history *h)
     sm_free(back);
 }
 
-static void play(uint64_t seed, bool ret_has[SM_TEXT_KEY + 1])
+static void play(uint64_t seed, bool ret_has[SM_TEXT_KEY + 1], bool *ret_has_import)
 {
     struct history h = {.model = model_new()};
     h.original = sm_new(seed * 3 + 1);
@@ -225,6 +244,7 @@ static void play(uint64_t seed, bool ret_has[SM_TEXT_KEY + 1])
     }
     for (uint32_t i = 0; i <= SM_TEXT_KEY; i++)
         ret_has[i] = ret_has[i] || h.marks.has[i];
+    *ret_has_import = *ret_has_import || h.marks.has_import;
     maker_release(&h.maker);
     model_free(h.model);
     sm_free(h.original);
@@ -239,9 +259,10 @@ static void play(uint64_t seed, bool ret_has[SM_TEXT_KEY + 1])
 static void test_copy_goes_on_as_the_original(void **unused)
 {
     (void)unused;
-    bool has[SM_TEXT_KEY + 1] = {false};
+    bool has[SM_TEXT_KEY + 1] = {false}, has_import = false;
     for (uint64_t seed = 1; seed <= SEEDS; seed++)
-        play(seed, has);
+        play(seed, has, &has_import);
+    assert_true(has_import);
     for (uint32_t i = 0; i <= SM_TEXT_KEY; i++)
         assert_true(has[i]);
 }
@@ -328,22 +349,32 @@ static void test_copy_refuses(void **unused)
         // States and owners of several resources may be the same anyway.
         bool is_distinct = what != SM_TEXT_STATE && what != SM_TEXT_OWNER;
         if (!is_distinct) continue;
-        expect_error(sm, (struct sm_copying){&what, join_text, mark_userdata, same_config},
+        expect_error(sm,
+                     (struct sm_copying){&what, join_text, mark_userdata, same_config, same_config},
                      BOSKOS_E_MALFORMED);
     }
-    expect_error(sm, (struct sm_copying){NULL, long_name, mark_userdata, same_config},
+    expect_error(sm, (struct sm_copying){NULL, long_name, mark_userdata, same_config, same_config},
                  BOSKOS_E_MALFORMED);
-    expect_error(sm, (struct sm_copying){NULL, same_text, mark_userdata, no_config},
+    expect_error(sm, (struct sm_copying){NULL, same_text, mark_userdata, no_config, same_config},
                  BOSKOS_E_MALFORMED);
+    struct sm *waiting = small_state();
+    struct sm_result result;
+    const struct command import = {.kind = COMMAND_IMPORT, .seq = 7, .time_ns = 1000};
+    sm_apply(waiting, &import, &result);
+    expect_error(waiting,
+                 (struct sm_copying){NULL, same_text, mark_userdata, same_config, no_config},
+                 BOSKOS_E_MALFORMED);
+    sm_free(waiting);
 
     char *bytes = must_malloc(SM_USERDATA_BYTES_MAX);
     memset(bytes, 'v', SM_USERDATA_BYTES_MAX);
     struct userdata_pair pair = {TEXT("k"), text_of(bytes, SM_USERDATA_BYTES_MAX)};
-    expect_error(sm, (struct sm_copying){&pair, same_text, large_userdata, same_config},
+    expect_error(sm,
+                 (struct sm_copying){&pair, same_text, large_userdata, same_config, same_config},
                  BOSKOS_E_TOO_LARGE);
     pair.value.size--;
     struct sm *copy = NULL;
-    const struct sm_copying how = {&pair, same_text, large_userdata, same_config};
+    const struct sm_copying how = {&pair, same_text, large_userdata, same_config, same_config};
     assert_int_equal(sm_copy(sm, &how, 1, &copy), 0);
     sm_free(copy);
     free(bytes);

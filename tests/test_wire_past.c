@@ -173,6 +173,49 @@ static void test_params_of_the_server(void **state)
                   "why=\"a checksum does not fit\"");
 }
 
+static void test_params_of_an_import(void **state)
+{
+    (void)state;
+    const struct sm_need needs[] = {{TEXT("b"), 2}};
+    const struct sm_entry cycles[] = {{.type = TEXT("d"),
+                                       .state = TEXT("dirty"),
+                                       .is_dynamic = true,
+                                       .max_count = 1,
+                                       .needs = needs,
+                                       .needs_count = 1}};
+    const struct userdata_pair pairs[] = {{TEXT("k"), TEXT("<")}};
+    const struct sm_imported resources[] = {
+        {.name = TEXT("x"),
+         .type = TEXT("d"),
+         .state = TEXT("busy"),
+         .owner = TEXT("ann"),
+         .lastupdate_ns = 1,
+         .expires_ns = 2 * NS_PER_S,
+         .userdata = pairs,
+         .userdata_count = 1},
+        {.name = TEXT("y"), .type = TEXT("t"), .state = TEXT("free"), .owner = TEXT("")}};
+    struct command c = {.kind = COMMAND_IMPORT,
+                        .as.import = {.version = TEXT("0.4.0"), .host = TEXT("here")}};
+    expect_params(&c,
+                  "{\"version\":\"0.4.0\",\"host\":\"here\",\"life-cycles\":[],"
+                  "\"resources\":[]}",
+                  "version=0.4.0 host=here resources=0 life-cycles=0");
+    c.as.import.cycles = cycles;
+    c.as.import.cycles_count = 1;
+    c.as.import.resources = resources;
+    c.as.import.resources_count = 2;
+    expect_params(&c,
+                  "{\"version\":\"0.4.0\",\"host\":\"here\",\"life-cycles\":[{\"type\":\"d\","
+                  "\"state\":\"dirty\",\"min-count\":0,\"max-count\":1,\"needs\":{\"b\":2}}],"
+                  "\"resources\":[{\"type\":\"d\",\"name\":\"x\",\"state\":\"busy\","
+                  "\"owner\":\"ann\",\"lastupdate\":\"1970-01-01T00:00:00.000000001Z\","
+                  "\"userdata\":{\"k\":\"\\u003c\"},"
+                  "\"expiration-date\":\"1970-01-01T00:00:02Z\"},"
+                  "{\"type\":\"t\",\"name\":\"y\",\"state\":\"free\",\"owner\":\"\","
+                  "\"lastupdate\":null,\"userdata\":{}}]}",
+                  "version=0.4.0 host=here resources=2 life-cycles=1");
+}
+
 static void test_params_of_a_config(void **state)
 {
     (void)state;
@@ -656,6 +699,7 @@ int main(void)
         cmocka_unit_test(test_params_as_sent),
         cmocka_unit_test(test_params_with_key),
         cmocka_unit_test(test_params_of_the_server),
+        cmocka_unit_test(test_params_of_an_import),
         cmocka_unit_test(test_params_of_a_config),
         cmocka_unit_test(test_text_keeps_to_its_line),
         cmocka_unit_test(test_effects_of_leases),

@@ -76,18 +76,24 @@ static void append_ours(struct buffer *out, const struct command_config *c)
     buffer_char(out, '}');
 }
 
+void json_entries(struct buffer *out, const struct sm_entry *entries, uint32_t count)
+{
+    buffer_char(out, '[');
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0) buffer_char(out, ',');
+        append_entry(out, &entries[i]);
+    }
+    buffer_char(out, ']');
+}
+
 void wire_json_config(const struct command_config *config, struct buffer *out)
 {
     if (config == NULL) {
         buffer_string(out, "null");
         return;
     }
-    buffer_string(out, "{\"resources\":[");
-    for (uint32_t i = 0; i < config->entries_count; i++) {
-        if (i > 0) buffer_char(out, ',');
-        append_entry(out, &config->entries[i]);
-    }
-    buffer_char(out, ']');
+    buffer_string(out, "{\"resources\":");
+    json_entries(out, config->entries, config->entries_count);
     append_ours(out, config);
     buffer_char(out, '}');
 }

@@ -59,6 +59,11 @@ void json_yaml_string(struct buffer *out, struct text t);
 // Appends `before`, then the duration as Go prints it, in quotes.
 void json_duration(struct buffer *out, const char *before, int64_t ns);
 
+// ---- config_json.c ----------------------------------------------------------
+
+// Appends entries as an array, each as it would stand in a config file.
+void json_entries(struct buffer *out, const struct sm_entry *entries, uint32_t count);
+
 // ---- reply.c ----------------------------------------------------------------
 
 // Fills in the form of an error of the old calls; its text is the caller's to append.

@@ -231,6 +231,41 @@ static void add_repaired(struct params *p, const struct command_repaired *c)
     add_text(p, "why", c->why);
 }
 
+static void add_imported(struct buffer *out, const struct sm_imported *r)
+{
+    json_member(out, "{\"type\":", r->type);
+    json_member(out, ",\"name\":", r->name);
+    json_member(out, ",\"state\":", r->state);
+    json_member(out, ",\"owner\":", r->owner);
+    if (r->lastupdate_ns != 0)
+        json_time(out, ",\"lastupdate\":", r->lastupdate_ns, WIRE_TIMES_NANO);
+    else
+        buffer_string(out, ",\"lastupdate\":null");
+    json_userdata(out, ",\"userdata\":", r->userdata, r->userdata_count);
+    if (r->expires_ns != 0) json_time(out, ",\"expiration-date\":", r->expires_ns, WIRE_TIMES_NANO);
+    buffer_char(out, '}');
+}
+
+static void add_import(struct params *p, const struct command_import *c)
+{
+    add_text(p, "version", c->version);
+    add_text(p, "host", c->host);
+    if (!p->is_json) {
+        add_number(p, "resources", c->resources_count);
+        add_number(p, "life-cycles", c->cycles_count);
+        return;
+    }
+    begin(p, "life-cycles");
+    json_entries(p->out, c->cycles, c->cycles_count);
+    begin(p, "resources");
+    buffer_char(p->out, '[');
+    for (uint32_t i = 0; i < c->resources_count; i++) {
+        if (i > 0) buffer_char(p->out, ',');
+        add_imported(p->out, &c->resources[i]);
+    }
+    buffer_char(p->out, ']');
+}
+
 static void add_params(struct params *p, const struct command *c)
 {
     switch (c->kind) {
@@ -246,6 +281,7 @@ static void add_params(struct params *p, const struct command *c)
     case COMMAND_CLOCK: add_span(p, "ahead", c->as.clock.ahead_ns); return;
     case COMMAND_STARTED: add_started(p, &c->as.started); return;
     case COMMAND_REPAIRED: add_repaired(p, &c->as.repaired); return;
+    case COMMAND_IMPORT: add_import(p, &c->as.import); return;
     }
     ASSERT(false && "a kind that exists");
 }

@@ -196,7 +196,8 @@ static struct wire_reply refusal(const struct command *c, const struct sm_result
     case COMMAND_CLEAN:
     case COMMAND_CLOCK:
     case COMMAND_STARTED:
-    case COMMAND_REPAIRED: ASSERT(false); break; // these are never refused
+    case COMMAND_REPAIRED:
+    case COMMAND_IMPORT: ASSERT(false); break; // these are never refused
     }
     buffer_char(out, '\n');
     return reply_error(sm_reason_status(result->reason));
@@ -246,7 +247,8 @@ void wire_result(const struct command *c, const struct sm_result *result,
     case COMMAND_CLEAN:
     case COMMAND_CLOCK:
     case COMMAND_STARTED:
-    case COMMAND_REPAIRED: ASSERT(false); break; // nobody waits for a reply to these
+    case COMMAND_REPAIRED:
+    case COMMAND_IMPORT: ASSERT(false); break; // nobody waits for a reply to these
     }
     *ret_reply = (struct wire_reply){.status = 200, .content = content};
 }

@@ -150,6 +150,8 @@ void wire_json_resource(struct buffer *out, const struct sm_resource *r, enum wi
 //   started         version, host, downtime, request-ttl; salt: a number
 //   repaired        version, host; lost-first, lost-last: numbers, the last null when it is not
 //                   known; downtime, why
+//   import          version, host; life-cycles: an array of entries as wire_json_config has them;
+//                   resources: an array as /v1/resources lists them, lastupdate null when unknown
 //   expire, reap    nothing
 void wire_json_params(const struct command *c, struct buffer *out);
 

@@ -59,7 +59,8 @@ static bool is_possible(const struct command *c)
     case COMMAND_REAP:
     case COMMAND_CLEAN:
     case COMMAND_CLOCK:
-    case COMMAND_REPAIRED: break;
+    case COMMAND_REPAIRED:
+    case COMMAND_IMPORT: break;
     }
     return true;
 }

@@ -611,6 +611,43 @@ static void apply_started(struct model *m, const struct command_started *c, uint
     apply_grace(m, before_ns, c->downtime_ns);
 }
 
+static void import_cycle(struct model *m, const struct sm_entry *e)
+{
+    bool is_new;
+    struct sm_life_cycle *cycle = model_cycle_slot(m, e->type, &is_new);
+    if (!is_new) return;
+    *cycle = (struct sm_life_cycle){.type = model_text(e->type),
+                                    .state = model_text(e->state),
+                                    .min_count = e->min_count,
+                                    .max_count = e->max_count,
+                                    .has_lifespan = e->has_lifespan,
+                                    .lifespan_ns = e->has_lifespan ? e->lifespan_ns : 0,
+                                    .is_fading = e->max_count == 0};
+    model_sort_cycles(m);
+}
+
+static void import_resource(struct model *m, const struct sm_imported *i)
+{
+    if (model_find(m, i->name) != NULL) return;
+    model_add(m, i->name, i->type, i->state);
+    struct sm_resource *r = model_find(m, i->name);
+    model_text_set(&r->owner, i->owner);
+    // What is not known, or not over yet, is now.
+    if (i->lastupdate_ns > 0 && i->lastupdate_ns < m->now_ns) r->lastupdate_ns = i->lastupdate_ns;
+    r->has_expiration = i->expires_ns > 0;
+    r->expiration_ns = i->expires_ns;
+    set_userdata(r, pairs_copy(i->userdata, i->userdata_count), i->userdata_count);
+}
+
+static void apply_import(struct model *m, const struct command_import *c)
+{
+    for (uint32_t i = 0; i < c->cycles_count; i++)
+        import_cycle(m, &c->cycles[i]);
+    for (uint32_t i = 0; i < c->resources_count; i++)
+        import_resource(m, &c->resources[i]);
+    m->awaits_config = true;
+}
+
 void model_apply(struct model *m, const struct command *c, struct model_reply *ret_reply)
 {
     ASSERT(c->seq > m->seq && c->time_ns >= m->now_ns);
@@ -633,8 +670,9 @@ void model_apply(struct model *m, const struct command *c, struct model_reply *r
     case COMMAND_CLOCK: apply_grace(m, before_ns, c->as.clock.ahead_ns); break;
     case COMMAND_STARTED: apply_started(m, &c->as.started, before_ns); break;
     case COMMAND_REPAIRED: apply_grace(m, before_ns, c->as.repaired.downtime_ns); break;
+    case COMMAND_IMPORT: apply_import(m, &c->as.import); break;
     }
-    model_upkeep(m);
+    if (!m->awaits_config) model_upkeep(m);
     forget_ended(m);
     *ret_reply = reply;
 }

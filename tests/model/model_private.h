@@ -68,6 +68,7 @@ struct model {
     uint32_t gaps_count; // the last one also starts the reaper's pause
     struct reaper reaper;
     bool cleaner_enabled;
+    bool awaits_config; // since an import: until then nothing is kept up
 };
 
 // A copy; model_text_free it. Never absent, so that "" and absent are the same here.
@@ -89,8 +90,15 @@ uint64_t model_after(uint64_t time_ns, int64_t duration_ns);
 void model_pair_list_free(struct userdata_pair *pairs, uint32_t count);
 void model_resource_release(struct sm_resource *r);
 
+// Adds an unowned resource, last updated now. The name must be new.
+void model_add(struct model *m, struct text name, struct text type, struct text state);
+
 // Makes a resource for the life cycle, under a name of the server's making.
 void model_create(struct model *m, const struct sm_life_cycle *cycle);
+
+// The life cycle of the type, made when there is none; `ret_is_new` may be NULL.
+struct sm_life_cycle *model_cycle_slot(struct model *m, struct text type, bool *ret_is_new);
+void model_sort_cycles(struct model *m);
 
 // Takes over a config's lists; the upkeep that follows brings the resources in line.
 void model_take_config(struct model *m, const struct command_config *c);

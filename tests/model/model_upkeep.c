@@ -73,11 +73,18 @@ static void take_statics(struct model *m, const struct command_config *c)
         qsort(m->statics, m->statics_count, sizeof(*m->statics), compare_statics);
 }
 
-static struct sm_life_cycle *cycle_slot(struct model *m, struct text type)
+void model_sort_cycles(struct model *m)
 {
+    if (m->cycles_count > 0) qsort(m->cycles, m->cycles_count, sizeof(*m->cycles), compare_cycles);
+}
+
+struct sm_life_cycle *model_cycle_slot(struct model *m, struct text type, bool *ret_is_new)
+{
+    if (ret_is_new != NULL) *ret_is_new = false;
     for (uint32_t i = 0; i < m->cycles_count; i++) {
         if (text_equal(m->cycles[i].type, type)) return &m->cycles[i];
     }
+    if (ret_is_new != NULL) *ret_is_new = true;
     m->cycles = model_grow(m->cycles, m->cycles_count, sizeof(*m->cycles));
     return &m->cycles[m->cycles_count++];
 }
@@ -94,7 +101,7 @@ static void take_cycles(struct model *m, const struct command_config *c)
     for (uint32_t i = 0; i < c->entries_count; i++) {
         const struct sm_entry *e = &c->entries[i];
         if (!e->is_dynamic) continue;
-        struct sm_life_cycle *cycle = cycle_slot(m, e->type);
+        struct sm_life_cycle *cycle = model_cycle_slot(m, e->type, NULL);
         model_text_set(&cycle->type, e->type);
         model_text_set(&cycle->state, e->state);
         cycle->min_count = e->min_count;
@@ -103,11 +110,12 @@ static void take_cycles(struct model *m, const struct command_config *c)
         cycle->lifespan_ns = e->has_lifespan ? e->lifespan_ns : 0;
         cycle->is_fading = false;
     }
-    if (m->cycles_count > 0) qsort(m->cycles, m->cycles_count, sizeof(*m->cycles), compare_cycles);
+    model_sort_cycles(m);
 }
 
 void model_take_config(struct model *m, const struct command_config *c)
 {
+    m->awaits_config = false;
     take_statics(m, c);
     take_cycles(m, c);
 
@@ -160,7 +168,7 @@ static int compare_resources(const void *a, const void *b)
                         ((const struct sm_resource *)b)->name);
 }
 
-static void add_resource(struct model *m, struct text name, struct text type, struct text state)
+void model_add(struct model *m, struct text name, struct text type, struct text state)
 {
     m->resources = model_grow(m->resources, m->resources_count, sizeof(*m->resources));
     m->resources[m->resources_count++] = (struct sm_resource){.name = model_text(name),
@@ -174,7 +182,7 @@ static void add_resource(struct model *m, struct text name, struct text type, st
 void model_create(struct model *m, const struct sm_life_cycle *cycle)
 {
     struct text name = server_name(m);
-    add_resource(m, name, cycle->type, cycle->state);
+    model_add(m, name, cycle->type, cycle->state);
     m->made = model_grow(m->made, m->made_count, sizeof(*m->made));
     m->made[m->made_count++] = name;
 }
@@ -230,7 +238,7 @@ static bool upkeep_statics(struct model *m)
     for (uint32_t i = 0; i < m->statics_count; i++) {
         const struct static_name *s = &m->statics[i];
         if (model_find(m, s->name) != NULL) continue;
-        add_resource(m, s->name, s->type, s->state);
+        model_add(m, s->name, s->type, s->state);
         changed = true;
     }
     return changed;

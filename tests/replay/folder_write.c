@@ -29,7 +29,7 @@ bool folder_writer_open(struct folder_writer *w, const char *dir, uint32_t batch
         .dir = dir, .step_bytes = FOLDER_STEP_BYTES, .noticed = notice};
     struct journal_problem problem = {0};
     ASSERT(batch_max > 0 && batch_max <= FOLDER_BATCH_MAX);
-    *w = (struct folder_writer){.batch_max = batch_max, .semantics = SM_SEMANTICS};
+    *w = (struct folder_writer){.batch_max = batch_max};
     for (uint32_t i = 0; i < 2; i++) {
         w->batches[i].first = 1;
         buffer_init(&w->batches[i].payloads);
@@ -60,7 +60,8 @@ bool folder_add(struct folder_writer *w, const struct command *c, struct sm_resu
     struct folder_entry *e = &b->entries[b->count++];
     *e = (struct folder_entry){.time_ns = c->time_ns,
                                .kind = (uint16_t)c->kind,
-                               .semantics = w->semantics,
+                               .semantics =
+                                   w->semantics != 0 ? w->semantics : command_semantics(c->kind),
                                .payload_at = b->payloads.size,
                                .row_at = b->rows.size};
     command_encode(c, &b->payloads);

@@ -32,7 +32,7 @@ struct folder_writer {
     struct journal *journal;
     struct sm *sm; // the state after what was added; the caller may look at it
     uint32_t batch_max;
-    uint16_t semantics;             // of the records added from now on
+    uint16_t semantics; // of the records added from now on; 0: as command_semantics says
     struct folder_batch batches[2]; // one that is being filled, and one whose rows wait
     uint32_t filled;                // which of them is being filled
     struct record records[FOLDER_BATCH_MAX];

@@ -38,7 +38,9 @@ struct maker {
 // What a record of the version may hold.
 static bool is_of_semantics(const struct command *c, uint32_t semantics)
 {
-    if (semantics >= 2) return true;
+    if (semantics == 0 || semantics >= 3) return true; // 0: each has its own
+    if (c->kind == COMMAND_IMPORT) return false;
+    if (semantics == 2) return true;
     return c->kind != COMMAND_REPAIRED &&
            (c->kind != COMMAND_ACQUIRE || text_is_empty(c->as.acquire.key));
 }

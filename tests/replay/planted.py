@@ -33,7 +33,7 @@ import folder
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 COMMANDS = 100000
-SEED = 2  # of which every bug shows within so many
+SEED = 6  # of which every bug shows within so many
 SNAPSHOTS = 4
 ARCHIVE = "statemachine/libstatemachine.a"
 FIELDS = ("status", "reason", "resource", "effect", "digest")

@@ -168,7 +168,10 @@ class Pairs:
                               "name": self.name, "userdata": self.userdata, "expire": is_same, "config": self.config,
                               "leasedResources": self.leased, "ahead": is_same, "version": is_same, "host": text("host"),
                               "downtime": is_same, "request-ttl": is_same, "salt": is_same, "lost-first": is_same,
-                              "lost-last": is_same, "why": text("text")}, a["params"], b["params"])
+                              "lost-last": is_same, "why": text("text"),
+                              "life-cycles": lambda x, y: self.list("life cycles", self.entry, x, y),
+                              "resources": lambda x, y: self.list("resources", self.side, x, y)},
+                   a["params"], b["params"])
         if "status" in a:
             self.reply(a["kind"], a["status"], a["reply"], b["reply"])
         change = {"resource": self.name, "from": self.side, "to": self.side}

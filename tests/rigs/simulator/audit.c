@@ -150,7 +150,8 @@ static bool leases_follow(struct sim *s, const struct command *c, const struct s
     case COMMAND_REAP:
     case COMMAND_CLEAN:
     case COMMAND_STARTED:
-    case COMMAND_REPAIRED: return leases_look(s, c);
+    case COMMAND_REPAIRED:
+    case COMMAND_IMPORT: return leases_look(s, c);
     }
     return true;
 }
