@@ -11,7 +11,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(HERE)
 KINDS = {name: i + 1 for i, name in enumerate(
-    "acquire acquirebystate release update reset config expire reap clean clock started repaired".split())}
+    "acquire acquirebystate release update reset config expire reap clean clock started repaired import".split())}
 
 
 def golden(version):
@@ -53,6 +53,18 @@ def configs():
         for line in list(open(path, encoding="utf-8"))[:20]:
             yield json.loads(line).get("yaml", "").encode()
     yield open(os.path.dirname(TESTS) + "/deploy/example.yaml", "rb").read()
+
+
+def dumps():
+    whole = open(TESTS + "/daemon/dump.json", encoding="utf-8").read()
+    items = json.loads(whole)["items"]
+    yield json.dumps(items[0]).encode() + b"\n" + json.dumps(items[-1]).encode()
+    for item in items[1:]:
+        item["metadata"] = {"name": item["metadata"]["name"]}
+        yield json.dumps({"kind": "List", "items": [item]}).encode()
+        del item["kind"]
+    yield json.dumps({"kind": "ResourceObjectList", "items": items[1:4]}).encode()
+    yield json.dumps({"kind": "DRLCObjectList", "items": items[-2:]}).encode()
 
 
 def snapshots(commands, state):
@@ -117,16 +129,18 @@ def raw_requests():
 
 
 def main():
-    commands, state = golden("v2")
+    commands, state = golden("v3")
     methods = {"GET": 0, "POST": 1, "HEAD": 2}
     seeds = {
         "query": [b"%c%s\n%s" % (methods.get(m, 3), t, b) for m, t, b in requests()],
         "body": [b for _, _, b in requests() if b] + [b'{"a":"b","c":null}', b' {"\\u00e9":"\\ud83d\\ude00"}x'],
         "config": list(configs()),
+        "dump": list(dumps()),
         "command": [b"%c\1" % k + block(p) for k, p, _ in commands] +
                    [b"".join(b"%c\x1f" % k + block(p) for k, p, _ in commands)],
         "log": list(logs(commands)),
-        "snapshot": list(snapshots(*golden("v1"))) + list(snapshots(commands, state)),
+        "snapshot": list(snapshots(*golden("v1"))) + list(snapshots(*golden("v2"))) +
+                    list(snapshots(commands, state)),
         "slice": list(slices(commands, state)),
         "row": [bytes(row) for _, _, row in commands] + [bytes(p) for _, p, _ in commands] + [state],
         "http": list(raw_requests()),
