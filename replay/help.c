@@ -69,7 +69,7 @@ static const char *const command_help[REPLAY_COMMANDS] = {
         "  --type TYPE         only those that name the type or changed a resource of it\n"
         "  --kind KIND         acquire acquirebystate release update reset config expire reap "
         "clean\n"
-        "                      clock started repaired\n"
+        "                      clock started repaired import\n"
         "  --request ID        only the acquires with this request id\n"
         "  --refused           only those that were refused\n"
         "  --reverse           the newest first\n"
@@ -81,6 +81,7 @@ static const char *const command_help[REPLAY_COMMANDS] = {
         "  boskos-replay log --json --kind acquire --follow | jq -r .reply\n",
     [REPLAY_SHOW] =
         "Usage: boskos-replay show [--at P] [--type TYPE] [--state STATE] [--owner OWNER]\n"
+        "                          [--kubernetes]\n"
         "\n"
         "The state at a point (the end): resources, queues with ranks, life cycles; with "
         "--json\n"
@@ -89,12 +90,15 @@ static const char *const command_help[REPLAY_COMMANDS] = {
         "  --type TYPE         only resources, queues and life cycles of the type\n"
         "  --state STATE       only resources in the state, and queues that wait for it\n"
         "  --owner OWNER       only resources that the owner has\n"
+        "  --kubernetes        resources and life cycles as Boskos keeps them in Kubernetes: for\n"
+        "                      kubectl apply -f, and for boskosd to import\n"
         "\n"
         "With --json these choose among the resources, and the rest is whole.\n"
         "\n"
         "Examples\n"
         "  boskos-replay show --at 2026-03-01T14:02:00Z --type gce-project\n"
-        "  boskos-replay show --at 48212 --json | jq .config\n",
+        "  boskos-replay show --at 48212 --json | jq .config\n"
+        "  boskos-replay show --kubernetes | kubectl apply --namespace boskos -f -\n",
     [REPLAY_WHO] =
         "Usage: boskos-replay who NAME [--at P]\n"
         "\n"

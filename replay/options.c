@@ -21,6 +21,7 @@ enum flag {
     FLAG_GOOD,
     FLAG_INVARIANT,
     FLAG_KIND,
+    FLAG_KUBERNETES,
     FLAG_OWNER,
     FLAG_REDACT,
     FLAG_REFUSED,
@@ -54,6 +55,7 @@ static const struct cli_flag flags[] = {
     {"invariant", CLI_VALUE, FLAG_INVARIANT},
     {"json", CLI_ALONE, FLAG_JSON},
     {"kind", CLI_VALUE, FLAG_KIND},
+    {"kubernetes", CLI_ALONE, FLAG_KUBERNETES},
     {"owner", CLI_VALUE, FLAG_OWNER},
     {"redact", CLI_ALONE, FLAG_REDACT},
     {"refused", CLI_ALONE, FLAG_REFUSED},
@@ -83,7 +85,8 @@ static const struct {
                         BIT(FLAG_OWNER) | BIT(FLAG_TYPE) | BIT(FLAG_KIND) | BIT(FLAG_REQUEST) |
                         BIT(FLAG_REFUSED) | BIT(FLAG_REVERSE) | BIT(FLAG_FOLLOW)},
     [REPLAY_SHOW] = {"show", 0, 0,
-                     BIT(FLAG_AT) | BIT(FLAG_TYPE) | BIT(FLAG_STATE) | BIT(FLAG_OWNER)},
+                     BIT(FLAG_AT) | BIT(FLAG_TYPE) | BIT(FLAG_STATE) | BIT(FLAG_OWNER) |
+                         BIT(FLAG_KUBERNETES)},
     [REPLAY_WHO] = {"who", 1, 1, BIT(FLAG_AT)},
     [REPLAY_HELD_BY] = {"held-by", 1, 1, BIT(FLAG_AT)},
     [REPLAY_DIFF] = {"diff", 2, 2, BIT(FLAG_RESOURCE) | BIT(FLAG_OWNER) | BIT(FLAG_TYPE)},
@@ -153,6 +156,7 @@ static bool read_flag(struct reader *r, enum flag flag, const char *name, const 
     case FLAG_INVARIANT: o->invariant = value; return true;
     case FLAG_JSON: o->json = true; return true;
     case FLAG_KIND: o->kind = value; return true;
+    case FLAG_KUBERNETES: o->kubernetes = true; return true;
     case FLAG_OWNER: o->owner = value; return true;
     case FLAG_REDACT: o->redact = true; return true;
     case FLAG_REFUSED: o->refused = true; return true;
@@ -223,7 +227,7 @@ static bool check_kind(struct reader *r)
     return kind == NULL ||
            cli_wrong(&r->cli,
                      "--kind: \"%s\" is none of acquire acquirebystate release update reset config "
-                     "expire reap clean clock started repaired",
+                     "expire reap clean clock started repaired import",
                      kind);
 }
 
@@ -300,8 +304,10 @@ static bool check_command(struct reader *r)
                              "one");
         return o->to_path != NULL || cli_wrong(&r->cli, "export: give --to FILE");
     case REPLAY_BACKUP: return o->to_path != NULL || cli_wrong(&r->cli, "backup: give --to DIR");
-    case REPLAY_INFO:
     case REPLAY_SHOW:
+        return !o->json || !o->kubernetes ||
+               cli_wrong(&r->cli, "show: --json and --kubernetes: give one");
+    case REPLAY_INFO:
     case REPLAY_WHO:
     case REPLAY_HELD_BY:
     case REPLAY_VERIFY: return true;

@@ -40,7 +40,7 @@ struct options {
     const char *by;                                               // of usage
     const char *run, *invariant;                                  // of bisect
     const char *to_path;                                          // of export and backup
-    bool refused, reverse, follow, redact, with_userdata;
+    bool refused, reverse, follow, redact, with_userdata, kubernetes;
 };
 
 // What to do after reading the command line.

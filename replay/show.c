@@ -2,7 +2,7 @@
 #include <inttypes.h>
 
 #include "base/duration.h"
-#include "replay/replay.h"
+#include "replay/kubernetes.h"
 #include "replay/state_json.h"
 #include "wire/wire.h"
 
@@ -214,9 +214,11 @@ int replay_show(struct replay *r)
     int err = point_find(r->source, &r->span, &r->options->at, r->span.last, &at, &r->problem);
     if (err == 0) err = replay_walk(r, at, &w);
     if (err != 0) return err;
-    if (r->options->json) {
-        struct text texts[3];
-        struct sm_filter filter = filter_of(r->options, texts);
+    struct text texts[3];
+    struct sm_filter filter = filter_of(r->options, texts);
+    if (r->options->kubernetes) {
+        err = replay_kubernetes(r, walk_state(w), &filter);
+    } else if (r->options->json) {
         err = replay_state_json(&r->out, walk_state(w), &filter);
         if (err != 0) (void)replay_fail(r, err, "the config of the state cannot be decoded");
     } else {
