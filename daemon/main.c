@@ -202,7 +202,8 @@ int main(int argc, char **argv)
                          .format = d.options.log_format,
                          .clock = clock_system()};
     if (!d.options.in_memory) fault_watch(&d.log, d.options.data_dir);
-    if (d.options.compact || d.options.repair) return maintain(&d.options, &d.log);
+    if (d.options.compact || d.options.repair || d.options.import != NULL)
+        return maintain(&d.options, &d.log);
     if (access(d.options.config_path, R_OK) != 0) {
         cli_complain("boskosd", "--config: %s: %s", d.options.config_path, strerror(errno));
         return 2;

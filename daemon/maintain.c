@@ -6,6 +6,7 @@
 
 #include "base/cli.h"
 #include "base/clock.h"
+#include "daemon/import.h"
 #include "engine/repair.h"
 #include "journal/journal.h"
 
@@ -122,5 +123,6 @@ static int repair(const struct options *o, const struct log *log)
 
 int maintain(const struct options *options, const struct log *log)
 {
+    if (options->import != NULL) return import_dump(options, log, end_for_damage, say_noticed);
     return options->compact ? compact(options, log) : repair(options, log);
 }

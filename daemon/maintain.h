@@ -1,8 +1,8 @@
 // daemon/maintain.h
 //
-// What boskosd does in place of serving: --compact and --repair. Each works on a data folder that
-// nobody has, says on stdout what it did, on stderr what went wrong (and, on a terminal, how far it
-// is), and returns the exit code.
+// What boskosd does in place of serving: --compact, --repair and --import. Each works on a data
+// folder that nobody has, says on stdout what it did, on stderr what went wrong (and, on a
+// terminal, how far it is), and returns the exit code.
 #ifndef DAEMON_MAINTAIN_H
 #define DAEMON_MAINTAIN_H
 

@@ -20,6 +20,7 @@ enum flag {
     FLAG_DATA_DIR,
     FLAG_HEALTH_PORT,
     FLAG_HELP,
+    FLAG_IMPORT,
     FLAG_IN_MEMORY,
     FLAG_LEADER_ELECTION,
     FLAG_LOG_FORMAT,
@@ -46,6 +47,7 @@ static const struct cli_flag flags[] = {
     {"health-port", CLI_VALUE, FLAG_HEALTH_PORT},
     {"help", CLI_ALONE, FLAG_HELP},
     {"h", CLI_ALONE, FLAG_HELP},
+    {"import", CLI_VALUE, FLAG_IMPORT},
     {"in_memory", CLI_BOOL, FLAG_IN_MEMORY},
     {"enable-leader-election", CLI_BOOL, FLAG_LEADER_ELECTION},
     {"log-format", CLI_VALUE, FLAG_LOG_FORMAT},
@@ -172,6 +174,7 @@ static bool read_flag(struct reader *r, enum flag flag, const char *name, const 
         return cli_wrong(&r->cli, "--cut-at: \"%s\" is no number of a record", value);
     case FLAG_DATA_DIR: o->data_dir = value; return true;
     case FLAG_HEALTH_PORT: return read_port(r, name, value, &o->health);
+    case FLAG_IMPORT: o->import = value; return true;
     case FLAG_IN_MEMORY: return cli_bool(&r->cli, name, value, &o->in_memory);
     case FLAG_LEADER_ELECTION: return read_leader_election(r, value);
     case FLAG_LOG_FORMAT: return read_log_format(r, value);
@@ -202,12 +205,12 @@ static bool read_flag(struct reader *r, enum flag flag, const char *name, const 
 static bool check(struct reader *r)
 {
     const struct options *o = r->options;
-    if (o->compact && o->repair)
-        return cli_wrong(&r->cli, "--compact and --repair: give one of them");
-    if (o->in_memory && (o->compact || o->repair)) {
-        return cli_wrong(&r->cli, "--%s: with --in_memory there is nothing to work on",
-                         o->compact ? "compact" : "repair");
-    }
+    const char *first = o->compact ? "compact" : o->repair ? "repair" : "import";
+    const char *second = o->import != NULL ? "import" : "repair";
+    if (o->compact + o->repair + (o->import != NULL) > 1)
+        return cli_wrong(&r->cli, "--%s and --%s: give one of them", first, second);
+    if (o->in_memory && (o->compact || o->repair || o->import != NULL))
+        return cli_wrong(&r->cli, "--%s: with --in_memory there is nothing to work on", first);
     if (o->cut_at > 0 && !o->repair) return cli_wrong(&r->cli, "--cut-at: it goes with --repair");
     if (o->in_memory) return true;
     return o->data_dir[0] != '\0' ||

@@ -15,6 +15,7 @@ struct options {
     const char *data_dir;
     bool in_memory, strict_config;
     bool compact, repair; // in place of serving
+    const char *import;   // the same; NULL: not given
     uint64_t cut_at;      // 0: not given
     int64_t request_ttl_ns;
     uint64_t snapshot_every;
