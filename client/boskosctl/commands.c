@@ -35,6 +35,7 @@ const char ctl_help[] =
     "  get          one resource (boskosd only)\n"
     "  wait         waits until so many resources, or one by name, are in a state\n"
     "  reset        takes back what was not heard of for some time\n"
+    "  config       is a config file good, and what would it do?\n"
     "\n"
     "  completion   prints completion for bash, zsh or fish\n"
     "  help         help about a command\n" GENERAL "\n"
@@ -162,6 +163,18 @@ static const char run_help[] =
     "  boskosctl run --server-url http://boskos --owner-name \"job-$BUILD\" --type gce-project \\\n"
     "      --state free --target-state busy --timeout 1h -- ./e2e.sh --verbose\n";
 
+static const char config_help[] =
+    "boskosctl config FILE - is a config file good, and what would it do?\n"
+    "\n"
+    "Each error and warning is a line, FILE:LINE: error: TEXT, on stderr. FILE - is stdin. With\n"
+    "--server-url it prints what applying the file to that server (boskosd) would add, delete,\n"
+    "and delay until an owner gives it back; nothing is changed.\n"
+    "\n"
+    "  --strict                 a warning is an error\n" GENERAL "\n"
+    "Examples\n"
+    "  boskosctl config boskos-resources.yaml\n"
+    "  boskosctl config --server-url http://boskos boskos-resources.yaml\n";
+
 static const char completion_help[] =
     "boskosctl completion SHELL - prints completion for bash, zsh or fish\n"
     "\n"
@@ -194,6 +207,8 @@ const struct ctl_command ctl_commands[] = {
      CTL_BIT(CTL_TIMEOUT) | CTL_BIT(CTL_WITH_LEASED) | CTL_BIT(CTL_RELEASE_STATE) |
          CTL_BIT(CTL_PERIOD) | CTL_BIT(CTL_GRACE),
      LEASE, true, true, CTL_JSON, ctl_run, "runs a command under a lease", run_help},
+    {"config", CTL_BIT(CTL_STRICT), 0, false, false, CTL_JSON, ctl_config, "checks a config file",
+     config_help},
     {"completion", 0, 0, false, false, CTL_JSON, ctl_completion, "prints completion for a shell",
      completion_help},
     {"help", 0, 0, false, false, CTL_JSON, ctl_print_help, "help about a command", ctl_help},

@@ -22,6 +22,7 @@ enum ctl_flag {
     CTL_RESOURCE,
     CTL_RETRIES,
     CTL_STATE,
+    CTL_STRICT,
     CTL_TARGET_STATE,
     CTL_TIMEOUT,
     CTL_TYPE,
@@ -46,9 +47,9 @@ struct ctl {
     size_t userdata_count;
     int64_t timeout_ns, period_ns, grace_ns, expire_ns;
     uint64_t retries, count;
-    bool with_leased;
+    bool with_leased, is_strict;
     enum ctl_output output;
-    const char *word; // of get, help and completion
+    const char *word; // of get, config, help and completion
     char **argv;      // of run: the command, NULL at its end
 };
 
@@ -84,6 +85,7 @@ int ctl_get(struct ctl *ctl);
 int ctl_wait(struct ctl *ctl);
 int ctl_heartbeat(struct ctl *ctl);
 int ctl_run(struct ctl *ctl);
+int ctl_config(struct ctl *ctl);
 int ctl_completion(struct ctl *ctl);
 int ctl_print_help(struct ctl *ctl);
 

@@ -22,6 +22,7 @@ const struct cli_flag ctl_flags[] = {
     {"retries", CLI_VALUE, CTL_RETRIES},
     {"server-url", CLI_VALUE, CTL_SERVER_URL},
     {"state", CLI_VALUE, CTL_STATE},
+    {"strict", CLI_BOOL, CTL_STRICT},
     {"target-state", CLI_VALUE, CTL_TARGET_STATE},
     {"timeout", CLI_VALUE, CTL_TIMEOUT},
     {"type", CLI_VALUE, CTL_TYPE},
@@ -107,6 +108,7 @@ static bool read_flag(struct ctl *ctl, const struct cli_argument *a)
     case CTL_RETRIES: return read_number(ctl, name, value, &ctl->retries);
     case CTL_SERVER_URL: ctl->program.url = value; return true;
     case CTL_STATE: return read_list(ctl, name, value, &ctl->state, &ctl->states);
+    case CTL_STRICT: return cli_bool(c, name, value, &ctl->is_strict);
     case CTL_TARGET_STATE: ctl->target_state = value; return true;
     case CTL_TIMEOUT: return read_duration(ctl, name, value, &ctl->timeout_ns);
     case CTL_TYPE: return read_list(ctl, name, value, &ctl->type, &ctl->types);
@@ -134,7 +136,7 @@ static bool read_word(struct ctl *ctl, const struct cli_argument *a)
         return true;
     }
     bool takes = ctl->command->run == ctl_get || ctl->command->run == ctl_completion ||
-                 ctl->command->run == ctl_print_help;
+                 ctl->command->run == ctl_config || ctl->command->run == ctl_print_help;
     if (!takes || ctl->word != NULL)
         return cli_wrong(c, "\"%s\": %s takes no further argument", a->text, ctl->command->name);
     ctl->word = a->text;

@@ -11,7 +11,7 @@ import unittest
 from client_test import *  # noqa: F403
 
 HELP_COMMANDS = ("acquire", "release", "metrics", "heartbeat", "update", "reset", "list", "get", "wait", "run",
-                 "completion")
+                 "config", "completion")
 
 
 class CtlTest(ClientTest):
