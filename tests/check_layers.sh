@@ -18,7 +18,7 @@ engine        base statemachine journal config
 http          base wire engine/engine.h <microhttpd.h>
 daemon        *
 replay        base statemachine journal engine wire config
-client        base config <curl/curl.h> <jansson.h>
+client        base config <curl/curl.h> <jansson.h> <microhttpd.h>
 bench         base engine journal
 tests         *
 '
