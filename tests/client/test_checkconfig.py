@@ -101,8 +101,8 @@ class CheckConfig(ProgramTest):
                 text += f"- {{type: {t}, names: [{', '.join(mine)}]}}\n"
         for t in ("cluster", "group"):
             if dice.random() < 0.8:
-                low = dice.randrange(4)
-                text += f"- {{type: {t}, state: free, min-count: {low}, max-count: {low + 1 + dice.randrange(3)}}}\n"
+                low = dice.choice((0, 1, 6))
+                text += f"- {{type: {t}, state: free, min-count: {low}, max-count: {low + 1 + dice.randrange(2)}}}\n"
         return text if "type" in text else text + "- {type: car, names: [n-1]}\n"
 
     def apply(self, text):

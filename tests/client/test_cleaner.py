@@ -164,6 +164,14 @@ class Cleaner(ProgramTest):
         self.assertEqual(p.stop(), 0)
         self.eventually("nothing is leaked", lambda: self.states(name, "car-1") == [("toBeDeleted", ""), (name, "")])
 
+    def test_it_ends_when_a_leased_one_was_just_taken(self):
+        self.doom("car-1")
+        self.proxy.only, self.proxy.script = "/acquirebystate", ["slow:20"]
+        p = self.start("--config", self.path)
+        self.eventually("it is taken", lambda: self.states("car-1") == [("cleaning", "cleaner")])
+        self.assertEqual(p.stop(), 0)
+        self.assertEqual((self.owned(), self.states("car-1")), ([], [("dirty", "")]))
+
     def test_a_server_that_is_down_for_a_while(self):
         name = self.doom()
         self.proxy.down = True
