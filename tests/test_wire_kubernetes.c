@@ -49,32 +49,30 @@ static struct wire_dump *read_good(const char *json)
 static void test_all_there_is(void **state)
 {
     (void)state;
-    struct wire_dump
-        *dump = read_good(LIST(OBJECT("ResourceObject",
-                                      "\"name\":\"b\",\"namespace\":\"boskos\",\"uid\":\"u\","
-                                      "\"resourceVersion\":\"1\","
-                                      "\"managedFields\":[{\"manager\":\"boskos\"}],"
-                                      "\"annotations\":{\"a\":\"b\"},"
-                                      "\"creationTimestamp\":\"2019-11-03T08:12:40Z\",\"labels\":{}"
-                                      ",\"generation\":7",
-                                      "\"spec\":{\"type\":\"t\"},\"status\":{\"state\":\"busy\","
-                                      "\"owner\":\"ann\","
-                                      "\"lastUpdate\":\"2026-03-01T09:30:00Z\",\"userData\":{\"z\":"
-                                      "\"1\",\"a\":\"\\u0000x\","
-                                      "\"none\":\"\"},\"expirationDate\":\"2026-03-01T11:30:00.5+"
-                                      "01:00\"}") "," CYCLE("d",
-                                                            "\"state\":\"dirty\",\"min-count\":1,"
-                                                            "\"max-count\":2,\"lifespan\":-5,"
-                                                            "\"config\":{\"type\":\"T\","
-                                                            "\"content\":\"{}\"},\"needs\":{\"t\":"
-                                                            "3,\"a\":0}") "," RESOURCE("a",
-                                                                                       "\"spec\":{"
-                                                                                       "\"type\":"
-                                                                                       "\"u\"},"
-                                                                                       "\"status\":"
-                                                                                       "{\"state\":"
-                                                                                       "\"odd "
-                                                                                       "one\"}")));
+    struct wire_dump *dump = read_good(
+        LIST(OBJECT("ResourceObject",
+                    "\"name\":\"b\",\"namespace\":\"boskos\",\"uid\":\"u\","
+                    "\"resourceVersion\":\"1\","
+                    "\"managedFields\":[{\"manager\":\"boskos\"}],"
+                    "\"annotations\":{\"a\":\"b\"},"
+                    "\"creationTimestamp\":\"2019-11-03T08:12:40Z\",\"labels\":{}"
+                    ",\"generation\":7",
+                    "\"spec\":{\"type\":\"t\"},\"status\":{\"state\":\"busy\","
+                    "\"owner\":\"ann\","
+                    "\"lastUpdate\":\"2026-03-01T09:30:00Z\",\"userData\":{\"z\":"
+                    "\"1\",\"a\":\"\\u0000x\","
+                    "\"none\":\"\"},\"expirationDate\":\"2026-03-01T11:30:00.5+"
+                    "01:00\"}") "," CYCLE("d", "\"state\":\"dirty\",\"min-count\":1,"
+                                               "\"max-count\":2,\"lifespan\":-5,"
+                                               "\"config\":{\"type\":\"T\","
+                                               "\"content\":\"{}\"},\"needs\":{\"t\":"
+                                               "3,\"a\":0}") "," RESOURCE("a", "\"spec\":{"
+                                                                               "\"type\":"
+                                                                               "\"u\"},"
+                                                                               "\"status\":"
+                                                                               "{\"state\":"
+                                                                               "\"odd "
+                                                                               "one\"}")));
     const struct command_import *c = wire_dump_import(dump);
     assert_int_equal(c->version.size + c->host.size, 0);
     assert_int_equal(c->resources_count, 2);
@@ -111,22 +109,22 @@ static void test_all_there_is(void **state)
 static void test_what_may_be_absent(void **state)
 {
     (void)state;
-    static const char *const
-        same[] = {LIST(RESOURCE("a", GOOD) "," CYCLE("d", "\"max-count\":0")),
-                  LIST(RESOURCE("a", "\"spec\":{\"type\":\"t\"},\"status\":{\"state\":\"free\","
-                                     "\"owner\":null,"
-                                     "\"lastUpdate\":null,\"userData\":null,\"expirationDate\":"
-                                     "null}") "," CYCLE("d", "\"state\":\"\",\"min-count\":0,\"max-"
-                                                             "count\":0,\"lifespan\":null,"
-                                                             "\"config\":{},\"needs\":null")),
-                  "{\"kind\":\"ResourceObjectList\",\"metadata\":{\"continue\":\"\"},\"items\":["
-                  "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"type\":\"t\"},\"status\":{\"state\":"
-                  "\"free\","
-                  "\"owner\":\"\",\"lastUpdate\":\"0001-01-01T00:00:00Z\",\"userData\":{}}}]}\n"
-                  "{\"kind\":\"DRLCObjectList\",\"items\":[{\"metadata\":{\"name\":\"d\"},"
-                  "\"status\":null,"
-                  "\"spec\":{\"state\":\"free\",\"config\":{\"type\":\"\"},\"needs\":{}}}]}\n\n",
-                  CYCLE("d", "\"config\":null") RESOURCE("a", GOOD)};
+    static const char *const same[] = {
+        LIST(RESOURCE("a", GOOD) "," CYCLE("d", "\"max-count\":0")),
+        LIST(RESOURCE("a", "\"spec\":{\"type\":\"t\"},\"status\":{\"state\":\"free\","
+                           "\"owner\":null,"
+                           "\"lastUpdate\":null,\"userData\":null,\"expirationDate\":"
+                           "null}") "," CYCLE("d", "\"state\":\"\",\"min-count\":0,\"max-"
+                                                   "count\":0,\"lifespan\":null,"
+                                                   "\"config\":{},\"needs\":null")),
+        "{\"kind\":\"ResourceObjectList\",\"metadata\":{\"continue\":\"\"},\"items\":["
+        "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"type\":\"t\"},\"status\":{\"state\":"
+        "\"free\","
+        "\"owner\":\"\",\"lastUpdate\":\"0001-01-01T00:00:00Z\",\"userData\":{}}}]}\n"
+        "{\"kind\":\"DRLCObjectList\",\"items\":[{\"metadata\":{\"name\":\"d\"},"
+        "\"status\":null,"
+        "\"spec\":{\"state\":\"free\",\"config\":{\"type\":\"\"},\"needs\":{}}}]}\n\n",
+        CYCLE("d", "\"config\":null") RESOURCE("a", GOOD)};
     struct buffer first, bytes;
     buffer_init(&first);
     buffer_init(&bytes);
