@@ -142,6 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     struct journal j = {.path = (char *)(uintptr_t)journal_folder(),
                         .lock_fd = -1,
+                        .writing = PTHREAD_MUTEX_INITIALIZER,
                         .env = l.env,
                         .log = l.tables[0],
                         .results = l.tables[1]};
@@ -152,5 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_cursor(&j);
     else
         ASSERT(strstr(problem.text, "data.mdb") != NULL);
+    journal_idle_drop(&j);
+    ahead_tail_release(&j);
     return 0;
 }
