@@ -393,7 +393,7 @@ static void killed_reader(void **state)
     assert_true(pid >= 0);
     if (pid == 0) hold_reader(f, go[0], ready[1]);
 
-    f->options.step_bytes = 64u * 1024;
+    f->options.step_bytes = 256u * 1024;
     fixture_open(f);
     assert_string_equal(acquire(f, "a", "free", "ann", NULL).name, "a1");
     assert_int_equal(write(go[1], &byte, 1), 1);
