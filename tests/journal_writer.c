@@ -1,5 +1,6 @@
 #include "tests/journal_writer.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -230,6 +231,12 @@ void writer_order(struct writer *w, enum writer_order order, uint64_t number)
 {
     struct message m = {.order = order, .number = number};
     assert_int_equal(write(w->to, &m, sizeof(m)), sizeof(m));
+}
+
+bool writer_has_answered(const struct writer *w)
+{
+    struct pollfd answer = {.fd = w->from, .events = POLLIN};
+    return poll(&answer, 1, 0) == 1;
 }
 
 int writer_answer(struct writer *w)

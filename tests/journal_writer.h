@@ -42,6 +42,7 @@ struct writer writer_start(const char *dir);
 // Gives an order, and gets its answer: 0 or a code of base/error.h.
 void writer_order(struct writer *w, enum writer_order order, uint64_t number);
 int writer_answer(struct writer *w);
+bool writer_has_answered(const struct writer *w); // without waiting
 
 // Both, for what must not fail.
 void must(struct writer *w, enum writer_order order, uint64_t number);

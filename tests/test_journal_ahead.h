@@ -16,6 +16,8 @@
 #define BESIDE_BYTES (HEAD_BYTES + 48) // of a frame with one record, but its payload
 #define PAYLOAD_BYTES_MAX 32768u
 #define FILE_BYTES_MAX (64u << 20)
+#define MAP_BYTES_AHEAD \
+    (1ull << 30) // of a writer that runs as long as it is let, and trims nothing
 
 static inline int try_ahead(struct folder *f, uint64_t map_bytes, struct journal **j)
 {
@@ -30,7 +32,7 @@ static inline int try_ahead(struct folder *f, uint64_t map_bytes, struct journal
 static inline struct journal *must_ahead(struct folder *f)
 {
     struct journal *j = NULL;
-    int err = try_ahead(f, MAP_BYTES, &j);
+    int err = try_ahead(f, MAP_BYTES_AHEAD, &j);
     if (err != 0) fail_msg("journal_open: %d %s", err, f->problem.text);
     return j;
 }

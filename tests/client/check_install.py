@@ -123,7 +123,7 @@ def main():
         version = re.search(r"project\(boskosd VERSION (\S+)", read("CMakeLists.txt")).group(1)
         with open(os.path.join(folder, "CMakeLists.txt"), "w", encoding="utf-8") as f:
             f.write(CMAKE % version)
-        run("cmake", "-S", ".", "-B", "b", f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_C_FLAGS={' '.join(more)}", cwd=folder)
+        run("cmake", "-G", "Ninja", "-S", ".", "-B", "b", f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_C_FLAGS={' '.join(more)}", cwd=folder)
         run("cmake", "--build", "b", cwd=folder)
         for program in ("shared", "static"):
             check_program([f"b/{program}"], folder, daemon.port)

@@ -248,10 +248,13 @@ class Killed(LiveTest):
 
     def kill_in_a_read(self, d):
         """kill -9 of a reader that has a transaction open."""
+        command = [REPLAY, "--data-dir", d.data_dir, "info"]
+        started = time.monotonic()
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=folder.SECONDS_MAX)
+        whole_run = time.monotonic() - started  # with a sanitizer, or beside other work, it is much longer
         for _ in range(300):
-            process = subprocess.Popen([REPLAY, "--data-dir", d.data_dir, "info"], stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL)
-            time.sleep(random.uniform(0.001, 0.008))
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(random.uniform(0, whole_run))
             process.send_signal(signal.SIGSTOP)
             time.sleep(0.002)
             is_reading = process.pid in slots(d)
