@@ -227,6 +227,28 @@ bool program_read(struct program *p, int argc, char **argv, const struct cli_fla
 
 // ---- lists ----------------------------------------------------------------------
 
+bool program_list_has(const struct program_list *list, struct text item)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (text_equal(text_from(list->items[i]), item)) return true;
+    }
+    return false;
+}
+
+void program_list_put(struct program_list *list, struct text item)
+{
+    list->items = must_realloc(list->items, (list->count + 1) * sizeof(char *));
+    char *copy = must_malloc((size_t)item.size + 1);
+    if (item.size > 0) memcpy(copy, item.data, item.size);
+    copy[item.size] = '\0';
+    list->items[list->count++] = copy;
+}
+
+void program_list_put_once(struct program_list *list, struct text item)
+{
+    if (!program_list_has(list, item)) program_list_put(list, item);
+}
+
 bool program_list_add(struct program *p, const char *flag, const char *value,
                       struct program_list *list)
 {
@@ -235,11 +257,7 @@ bool program_list_add(struct program *p, const char *flag, const char *value,
         if (size > 0) {
             if (list->count == PROGRAM_LIST_MAX)
                 return cli_wrong(&p->cli, "--%s: more than %u values", flag, PROGRAM_LIST_MAX);
-            list->items = must_realloc(list->items, (list->count + 1) * sizeof(char *));
-            char *item = must_malloc(size + 1);
-            memcpy(item, at, size);
-            item[size] = '\0';
-            list->items[list->count++] = item;
+            program_list_put(list, text_of(at, size));
         }
         at += size;
         if (*at == ',') at++;

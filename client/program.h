@@ -143,6 +143,9 @@ struct program_list {
 bool program_list_add(struct program *p, const char *flag, const char *value,
                       struct program_list *list);
 void program_list_free(struct program_list *list);
+bool program_list_has(const struct program_list *list, struct text item);
+void program_list_put(struct program_list *list, struct text item);      // a copy
+void program_list_put_once(struct program_list *list, struct text item); // unless it is there
 
 // Example, a program that says every period how many resources of its types are dirty:
 //

@@ -98,18 +98,6 @@ void watched_release(struct watched *w)
 
 // ---- types ----------------------------------------------------------------------
 
-static void add_once(struct program_list *list, struct text type)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (text_equal(text_from(list->items[i]), type)) return;
-    }
-    list->items = must_realloc(list->items, (list->count + 1) * sizeof(char *));
-    char *copy = must_malloc((size_t)type.size + 1);
-    if (type.size > 0) memcpy(copy, type.data, type.size);
-    copy[type.size] = '\0';
-    list->items[list->count++] = copy;
-}
-
 int program_types_refresh(struct program *p, struct program_types *types)
 {
     bool is_new = types->all.items == NULL; // the first time
@@ -118,10 +106,10 @@ int program_types_refresh(struct program *p, struct program_types *types)
     if (code != 0 || (!is_new && !has_changed)) return code;
     program_list_free(&types->all);
     for (size_t i = 0; i < types->given.count; i++)
-        add_once(&types->all, text_from(types->given.items[i]));
+        program_list_put_once(&types->all, text_from(types->given.items[i]));
     const struct config *c = types->file.config;
     for (size_t i = 0; c != NULL && i < c->entries_count; i++)
-        add_once(&types->all, c->entries[i].type);
+        program_list_put_once(&types->all, c->entries[i].type);
     return 0;
 }
 

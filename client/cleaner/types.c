@@ -34,21 +34,6 @@ bool cleaner_is_static(const struct cleaner *c, const char *name)
            bsearch(&key, c->statics, c->statics_count, sizeof(key), by_text) != NULL;
 }
 
-static bool is_in(const struct program_list *list, const char *item)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->items[i], item) == 0) return true;
-    return false;
-}
-
-static void add(struct program_list *list, const char *item)
-{
-    list->items = must_realloc(list->items, (list->count + 1) * sizeof(char *));
-    list->items[list->count] = strdup(item);
-    if (list->items[list->count] == NULL) out_of_memory();
-    list->count++;
-}
-
 // Notes the dynamic types, also for when they leave the config.
 static void remember(struct cleaner *c)
 {
@@ -56,10 +41,7 @@ static void remember(struct cleaner *c)
     for (size_t i = 0; i < config->entries_count && c->known.count < PROGRAM_LIST_MAX; i++) {
         const struct config_entry *e = &config->entries[i];
         if (!e->is_dynamic) continue;
-        char *type = strndup(e->type.data, e->type.size);
-        if (type == NULL) out_of_memory();
-        if (!is_in(&c->known, type)) add(&c->known, type);
-        free(type);
+        program_list_put_once(&c->known, e->type);
     }
 }
 
@@ -90,7 +72,7 @@ static bool may_clean(const struct cleaner *c, const char *type)
 {
     const struct config *config = c->file.config;
     bool is_static = false;
-    if (is_in(&c->given, type)) return true;
+    if (program_list_has(&c->given, text_from(type))) return true;
     for (size_t i = 0; config != NULL && i < config->entries_count; i++) {
         if (!text_equal(config->entries[i].type, text_from(type))) continue;
         if (config->entries[i].is_dynamic) return true;
@@ -117,8 +99,9 @@ static int ask_types(struct cleaner *c, struct program_list *ret_types)
     }
     for (size_t i = 0; i < found->count && ret_types->count < PROGRAM_LIST_MAX; i++) {
         const struct boskos_resource *r = found->items[i];
-        if (is_in(ret_types, r->type) || cleaner_is_static(c, r->name)) continue;
-        if (may_clean(c, r->type)) add(ret_types, r->type);
+        if (program_list_has(ret_types, text_from(r->type)) || cleaner_is_static(c, r->name))
+            continue;
+        if (may_clean(c, r->type)) program_list_put(ret_types, text_from(r->type));
     }
     boskos_resources_free(found);
     return 0;
@@ -133,9 +116,9 @@ int cleaner_types(struct cleaner *c, struct program_list *ret_types)
         c->cannot_list = true;
     }
     for (size_t i = 0; i < c->given.count; i++)
-        if (!is_in(ret_types, c->given.items[i])) add(ret_types, c->given.items[i]);
+        program_list_put_once(ret_types, text_from(c->given.items[i]));
     for (size_t i = 0; i < c->known.count; i++)
-        if (may_clean(c, c->known.items[i]) && !is_in(ret_types, c->known.items[i]))
-            add(ret_types, c->known.items[i]);
+        if (may_clean(c, c->known.items[i]))
+            program_list_put_once(ret_types, text_from(c->known.items[i]));
     return 0;
 }

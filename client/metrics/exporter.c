@@ -17,20 +17,6 @@ enum {
     UNAVAILABLE = 503
 };
 
-static bool is_in(const struct program_list *list, const char *item)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->items[i], item) == 0) return true;
-    return false;
-}
-
-static void add(struct program_list *list, const char *item)
-{
-    list->items = must_realloc(list->items, (list->count + 1) * sizeof(char *));
-    list->items[list->count] = strdup(item);
-    if (list->items[list->count++] == NULL) out_of_memory();
-}
-
 static void write_count(struct buffer *out, const char *type, const char *state, int64_t count)
 {
     buffer_string(out, "boskos_resources{");
@@ -49,7 +35,8 @@ static void write_type(struct buffer *out, const struct exporter *e, const char 
     bool has_other = false;
     size_t count = metric == NULL ? 0 : metric->current_count;
     for (size_t i = 0; i < count; i++)
-        if (!is_in(&e->states, metric->current[i].key)) rest += metric->current[i].count;
+        if (!program_list_has(&e->states, text_from(metric->current[i].key)))
+            rest += metric->current[i].count;
     for (size_t j = 0; j < e->states.count; j++) {
         const char *state = e->states.items[j];
         bool is_other = strcmp(state, "other") == 0;
@@ -70,10 +57,10 @@ static bool read_type(struct exporter *e, const char *type, struct program_list 
     struct boskos_metric *metric = NULL;
     int err = boskos_metric(e->program.client, type, &metric, &call);
     if (err != 0 && err != BOSKOS_ERR_CANCELLED) {
-        if (!is_in(&e->failed, type)) // said once, not in each round
+        if (!program_list_has(&e->failed, text_from(type))) // said once, not in each round
             program_log(&e->program, err == BOSKOS_ERR_NO_TYPE ? LOG_WARNING : LOG_ERROR,
                         "failed to get metric for %s: %s", type, call.text);
-        add(failed, type);
+        program_list_put(failed, text_from(type));
     }
     if (err == 0 || err == BOSKOS_ERR_NO_TYPE) write_type(out, e, type, metric);
     boskos_metric_free(metric);
