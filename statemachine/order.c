@@ -272,7 +272,8 @@ void order_insert(struct order *o, uint64_t key, void *item)
     if (o->root == NULL) o->root = leaf_new(LEAF_MIN);
     struct leaf *l = descend(o, key, name, &path);
     uint32_t place = leaf_place(o, l, key, name);
-    ASSERT(place == l->count || l->entries[place].item != item);
+    ASSERT(place == l->count || l->entries[place].key != key ||
+           !text_equal(name_of(o, l->entries[place].item), name));
     o->size++;
 
     if (l->count == l->capacity && l->capacity < LEAF_MAX) {
