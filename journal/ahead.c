@@ -207,8 +207,6 @@ static void frame_make(struct journal *j, struct record *records, size_t count)
     uint8_t *frame = (uint8_t *)buffer_reserve(&a->frame, (size_t)size);
     uint8_t *to = frame + FRAME_HEAD_BYTES;
     for (size_t i = 0; i < count; i++) {
-        ASSERT(i == 0 || records[i].seq == records[i - 1].seq + 1);
-        ASSERT(records[i].payload.size <= JOURNAL_PAYLOAD_BYTES_MAX);
         records[i].chain = ahead_record_put(to, &records[i], before);
         before = records[i].chain;
         to += ahead_record_bytes(records[i].payload.size);

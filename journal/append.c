@@ -46,7 +46,6 @@ static int value_put(MDB_cursor *cursor, const uint8_t *chained, struct text pay
 
 static int record_put(MDB_cursor *cursor, struct record *r, struct hash128 before)
 {
-    ASSERT(r->payload.size <= JOURNAL_PAYLOAD_BYTES_MAX);
     uint8_t chained[RECORD_CHAINED_BYTES];
     record_chained_encode(r, before, chained);
     if (record_checksum(chained, r->payload, &r->chain) != 0) return ENOMEM;
@@ -58,14 +57,11 @@ static int records_put(const struct journal *j, MDB_cursor *cursor, struct writi
 {
     if (w->count == 0) return 0;
     struct hash128 before = j->last_chain;
-    uint64_t time_ns = j->last_time_ns;
     int rc = 0;
     for (size_t i = 0; i < w->count && rc == 0; i++) {
         ASSERT(w->records[i].seq == w->end);
-        ASSERT(w->records[i].time_ns >= time_ns);
         rc = record_put(cursor, &w->records[i], before);
         before = w->records[i].chain;
-        time_ns = w->records[i].time_ns;
         w->end++;
     }
     return rc;
@@ -83,10 +79,9 @@ static int pending_put(MDB_cursor *cursor, struct writing *w)
     return rc;
 }
 
-static int row_put(MDB_cursor *cursor, uint64_t first, struct journal_row row, struct writing *w)
+static int row_put(MDB_cursor *cursor, struct journal_row row, struct writing *w)
 {
-    ASSERT(row.bytes.size <= JOURNAL_ROW_BYTES_MAX);
-    ASSERT(row.seq >= first && row.seq < w->end);
+    ASSERT(row.seq < w->end);
 
     uint8_t bytes[KEY_BYTES + JOURNAL_ROW_BYTES_MAX + ROW_CHECKSUM_BYTES];
     size_t size = KEY_BYTES + (size_t)row.bytes.size;
@@ -103,22 +98,19 @@ static int row_put(MDB_cursor *cursor, uint64_t first, struct journal_row row, s
     return rc;
 }
 
-static int rows_put(const struct journal *j, MDB_cursor *cursor, struct writing *w)
+static int rows_put(MDB_cursor *cursor, struct writing *w)
 {
-    uint64_t first = journal_first(j);
     int rc = 0;
     size_t size = w->pending != NULL ? w->pending->rows.size : 0;
     for (size_t at = 0; at < size && rc == 0;) {
         const uint8_t *bytes = (const uint8_t *)w->pending->rows.data + at;
         struct journal_row row = {bytes_get_u64(bytes),
                                   text_of((const char *)bytes + 16, bytes_get_u64(bytes + 8))};
-        rc = row_put(cursor, first, row, w);
+        rc = row_put(cursor, row, w);
         at += 16 + (size_t)row.bytes.size;
     }
-    for (size_t i = 0; i < w->rows_count && rc == 0; i++) {
-        ASSERT(i == 0 || w->rows[i].seq > w->rows[i - 1].seq);
-        rc = row_put(cursor, first, w->rows[i], w);
-    }
+    for (size_t i = 0; i < w->rows_count && rc == 0; i++)
+        rc = row_put(cursor, w->rows[i], w);
     return rc;
 }
 
@@ -139,7 +131,7 @@ static int all_put(struct journal *j, MDB_txn *txn, struct writing *w)
     if (rc == 0) rc = mdb_cursor_open(txn, j->results, &results);
     if (rc == 0 && w->pending != NULL) rc = pending_put(log, w);
     if (rc == 0) rc = records_put(j, log, w);
-    if (rc == 0) rc = rows_put(j, results, w);
+    if (rc == 0) rc = rows_put(results, w);
     if (rc == 0 && w->pending != NULL) rc = position_put(j, txn, w->pending->run.until);
     if (log != NULL) mdb_cursor_close(log);
     if (results != NULL) mdb_cursor_close(results);
@@ -266,7 +258,6 @@ static int append_ahead(struct journal *j, struct record *records, size_t count,
                         const struct journal_row *rows, size_t rows_count,
                         struct journal_problem *problem)
 {
-    ASSERT(records[0].seq == journal_end(j));
     uint64_t size = ahead_frame_bytes(records, count);
     while (ahead_used(j) + size > j->ahead->bytes) {
         int err = journal_drain(j, problem);
@@ -276,11 +267,35 @@ static int append_ahead(struct journal *j, struct record *records, size_t count,
     return rc == 0 ? 0 : journal_failed(problem, rc, j->path, "write " AHEAD_NAME);
 }
 
+// What the caller promises of them, whichever way they go.
+static void records_check(const struct journal *j, const struct record *records, size_t count)
+{
+    uint64_t seq = journal_end(j), time_ns = j->last_time_ns;
+    for (size_t i = 0; i < count; i++) {
+        ASSERT(records[i].seq == seq + i);
+        ASSERT(records[i].time_ns >= time_ns);
+        ASSERT(records[i].payload.size <= JOURNAL_PAYLOAD_BYTES_MAX);
+        time_ns = records[i].time_ns;
+    }
+}
+
+static void rows_check(const struct journal *j, const struct journal_row *rows, size_t count)
+{
+    uint64_t first = journal_first(j), end = journal_end(j);
+    for (size_t i = 0; i < count; i++) {
+        ASSERT(rows[i].bytes.size <= JOURNAL_ROW_BYTES_MAX);
+        ASSERT(rows[i].seq >= first && rows[i].seq < end);
+        ASSERT(i == 0 || rows[i].seq > rows[i - 1].seq);
+    }
+}
+
 int journal_append(struct journal *j, struct record *records, size_t count,
                    const struct journal_row *rows, size_t rows_count,
                    struct journal_problem *problem)
 {
     if (count == 0 && rows_count == 0 && !journal_is_trimming(j)) return 0;
+    records_check(j, records, count);
+    rows_check(j, rows, rows_count);
     int err = is_for_ahead(j, records, count)
                   ? append_ahead(j, records, count, rows, rows_count, problem)
                   : append_straight(j, records, count, rows, rows_count, problem);
