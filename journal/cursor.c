@@ -230,11 +230,6 @@ void journal_cursor_close(struct journal_cursor *c)
 
 // ---- load a stretch ---------------------------------------------------------
 
-static size_t aligned(size_t size)
-{
-    return (size + 7) & ~(size_t)7;
-}
-
 // Gives the buffer another size; what is in it is lost.
 static int capacity_set(struct journal_cursor *c, size_t capacity, struct journal_problem *problem)
 {

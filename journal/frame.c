@@ -10,7 +10,6 @@
 #define MAGIC "BOSKOSAH"
 #define FRAME_FORMAT 1u
 #define CHECKED_BYTES (FRAME_HEAD_BYTES - HASH128_BYTES)
-#define ALIGNED(size) (((size) + 7) & ~(size_t)7)
 #define RECORD_AHEAD_BYTES (8 + RECORD_CHAINED_BYTES) // without its payload
 
 // ---- the ring -----------------------------------------------------------------
@@ -127,7 +126,7 @@ struct hash128 frame_checksum(const uint8_t *frame, uint64_t bytes)
 
 size_t ahead_record_bytes(size_t payload_size)
 {
-    return ALIGNED(RECORD_AHEAD_BYTES + payload_size);
+    return aligned(RECORD_AHEAD_BYTES + payload_size);
 }
 
 struct hash128 ahead_record_put(uint8_t *to, const struct record *r, struct hash128 before)
@@ -136,7 +135,7 @@ struct hash128 ahead_record_put(uint8_t *to, const struct record *r, struct hash
     bytes_put_u64(to, r->payload.size);
     record_chained_encode(r, before, to + 8);
     if (r->payload.size > 0) memcpy(to + RECORD_AHEAD_BYTES, r->payload.data, r->payload.size);
-    memset(to + size, 0, ALIGNED(size) - size);
+    memset(to + size, 0, aligned(size) - size);
     return hash128(to + 8, size - 8);
 }
 

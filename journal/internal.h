@@ -64,6 +64,7 @@ struct journal {
     uint64_t opened;    // how often env was
     unsigned looks;     // in a row that asked for another
     struct file_state data_seen, table_seen; // data.mdb and lock.mdb when it was
+    struct file_state ahead_seen;            // AHEAD when it was read to its end, alone
     bool has_stops_held;                     // SIGTSTP waits; the mask from before
     sigset_t signals_before;
     enum journal_witness witness; // when it was opened
@@ -284,6 +285,12 @@ int witness_write(struct journal *j, struct journal_problem *problem);
 // snapshot-SEQ and the suffix, in the journal's folder. Returned, caller frees; NULL without
 // memory.
 char *snapshot_path(const struct journal *j, uint64_t seq, const char *suffix);
+
+// A size as it takes room where records are kept one behind the other.
+static inline size_t aligned(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
 
 // ---- record.c: bytes (docs/FORMAT.md) ---------------------------------------
 

@@ -202,6 +202,12 @@ static int pages_check(struct journal *j, struct file_state *data, bool *ret_aga
     return 0;
 }
 
+static void tail_forget(struct journal *j)
+{
+    ahead_tail_release(j);
+    j->ahead_seen = (struct file_state){0};
+}
+
 static int environment_alone(struct journal *j, bool *ret_again, struct journal_problem *problem)
 {
     struct file_state data = {0};
@@ -214,7 +220,7 @@ static int environment_alone(struct journal *j, bool *ret_again, struct journal_
     if (err != 0) return err;
     map_size(j, &data);
     j->opened++;
-    ahead_tail_release(j); // it may be of another log
+    tail_forget(j); // it may be of another log
     return journal_environment_read(j, DATA_NAME, problem);
 }
 
@@ -254,7 +260,7 @@ static int environment_beside(struct journal *j, bool *ret_again, struct journal
     if (err != 0) return err;
     map_size(j, &data);
     j->opened++;
-    ahead_tail_release(j); // it may be of another log
+    tail_forget(j); // it may be of another log
     err = journal_environment_join(j, problem);
     // A moment later it may be other files that have these names.
     if (file_look(j, DATA_NAME, &data_now) != 0 || file_look(j, LOCK_TABLE_NAME, &table_now) != 0 ||
@@ -404,8 +410,14 @@ static uint64_t acknowledged(const struct journal *j)
 int journal_tail_look(struct journal *j, MDB_txn *txn, struct journal_problem *problem)
 {
     uint64_t last = j->is_beside ? acknowledged(j) : UINT64_MAX - 1;
-    int err = ahead_tail_read(j, txn, !j->is_beside, problem);
-    if (err != 0) return err;
+    struct file_state now = {0};
+    bool is_known = !j->is_beside && file_look(j, AHEAD_NAME, &now) == 0;
+    // Alone all of it is looked through, once: what nobody has written to since is as it was.
+    if (!is_known || !is_unchanged(&j->ahead_seen, &now)) {
+        int err = ahead_tail_read(j, txn, !j->is_beside, problem);
+        if (err != 0) return err;
+        j->ahead_seen = now;
+    }
     uint64_t end = j->tail.run.end;
     j->tail.is_acknowledged = j->is_beside && end <= last + 1;
     // When it is never there, it is no matter of a moment: whoever has the journal will see to it.
