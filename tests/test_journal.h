@@ -17,8 +17,10 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <lmdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -207,6 +209,16 @@ static inline void file_write(const char *path, const void *bytes, size_t size)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, bytes, size), size);
     (void)close(fd);
+}
+
+// No file may grow beyond this, nor be written there; what has it already keeps it.
+static inline void limit_files(uint64_t bytes)
+{
+    struct rlimit limit;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
 #endif

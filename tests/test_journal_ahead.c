@@ -193,16 +193,6 @@ static void closing_drains(void **state)
 
 // ---- room -------------------------------------------------------------------
 
-// No file may grow beyond this, nor be written there.
-static void limit_files(uint64_t bytes)
-{
-    struct rlimit limit;
-    (void)signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 static void what_finds_no_room_is_drained_later(void **state)
 {
     struct folder *f = *state;

@@ -288,16 +288,6 @@ static void an_aborted_slice_leaves_nothing(void **state)
     assert_false(exists(path));
 }
 
-// A limit on file sizes stands for the full disk.
-static void limit_files(rlim_t bytes)
-{
-    struct rlimit limit;
-    (void)signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 static void a_full_disk_leaves_nothing(void **state)
 {
     struct folder *f = *state;

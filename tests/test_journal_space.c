@@ -28,16 +28,6 @@ static uint64_t file_bytes(const struct folder *f)
     return (uint64_t)status.st_size;
 }
 
-// No file may grow beyond this; what has it already keeps it.
-static void limit_files(uint64_t bytes)
-{
-    struct rlimit limit;
-    (void)signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 static void append_large(struct journal *j, int *ret_err)
 {
     static const char payload[20000];
