@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""boskos-janitor against a real boskosd: its turns, and what its program, the server and signals do to it."""
+
+import os
+import time
+import unittest
+
+from worker_test import *  # noqa: F403
+
+TYPES = """\
+resources:
+- type: gcp-project
+  state: dirty
+  names: [p-1, p-2, p-3]
+- type: car
+  state: dirty
+  names: [car-1]
+"""
+
+
+class JanitorTest(WorkerTest):
+    PROGRAM = "JANITOR"
+    CONFIG = TYPES
+
+    def janitor(self, path, *flags, url=None, types="gcp-project,car"):
+        given = ["--janitor-path", path, "--poll-period", "200ms", "--update-frequency", "100ms", "--metrics-port", "0",
+                 "--grace", "500ms"]
+        if types:
+            given += ["--resource-type", types]
+        return self.worker(*given, *flags, url=url)
+
+    def all_free(self):
+        self.eventually("all are free", lambda: self.in_state(*self.d.resources()))
+
+
+class Cleaning(JanitorTest):
+    def test_the_command_line_of_the_program(self):
+        w = self.janitor(self.script("clean", 'echo "$@" >> ran\n'), "--pool-size", "1", "--", "--hours=0", "--", "x y")
+        self.all_free()
+        self.assertEqual(sorted(self.note("ran")), ["--car=car-1 --hours=0 -- x y"] +
+                         [f"--project=p-{i} --hours=0 -- x y" for i in (1, 2, 3)])
+        self.assertEqual(w.stop(), 0)
+        self.assertEqual({t.split("owner=")[1].split("&")[0] for t in self.proxy.targets("/acquire")}, {"Janitor"})
+
+    def test_the_first_word_ends_the_flags(self):
+        self.janitor(self.script("clean", 'echo "$@" >> ran\n'), "word", "--pool-size", types="car")
+        self.eventually("it ran", lambda: self.note("ran") == ["--car=car-1 word --pool-size"])
+
+    def test_types_of_the_config_are_followed(self):
+        path = os.path.join(self.folder, "types.yaml")
+        boskosd.put_file(path, "resources: [{type: car, names: [car-1]}]\n")
+        w = self.janitor(self.script("clean", "true\n"), "--resource-type-from-config", path, types=None)
+        self.eventually("the car is free", lambda: self.in_state("car-1"))
+        self.assertEqual(self.states()["p-1"], "dirty")
+        boskosd.put_file(path, "resources: [{type: car\n")
+        self.eventually("the fault is logged", lambda: "types.yaml" in w.log())
+        boskosd.put_file(path, TYPES)
+        self.all_free()
+        self.assertEqual(w.stop(), 0)
+
+    def test_a_failure_is_dirty_again_and_is_logged_with_the_end_of_the_output(self):
+        w = self.janitor(self.script("clean", 'echo "$@" >> ran; echo to-stdout; echo to-stderr >&2; exit 3\n'),
+                         "--poll-period", "1h", "--log-format", "json", types="car")
+        line = self.eventually("the failure is logged", lambda: [json.loads(x) for x in w.log().splitlines()
+                                                                 if "cleaning failed" in x])[0]
+        self.assertEqual((line["type"], line["name"], line["result"]), ("car", "car-1", "exit code 3"))
+        self.assertEqual(sorted(line["output"].split()), ["to-stderr", "to-stdout"])
+        self.eventually("it is dirty", lambda: self.in_state("car-1", state="dirty"))
+        time.sleep(0.5)
+        self.assertEqual(len(self.note("ran")), 1, "it was taken again in the same round")
+        self.assertTrue(self.in_state("car-1", state="dirty"))
+
+    def test_heartbeats(self):
+        self.janitor(self.script("clean", "while ! test -e go; do sleep 0.05; done\n"), types="car")
+        self.eventually("it is held", lambda: self.owned("Janitor") == ["car-1"])
+        first = self.d.resources()["car-1"]["lastupdate"]
+        self.eventually("it is updated", lambda: len(self.proxy.targets("/update")) > 2 and
+                        self.d.resources()["car-1"]["lastupdate"] > first)
+        self.script("go", "")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+
+    def test_the_page(self):
+        port = boskosd.free_ports(1)[0]
+        w = self.janitor(self.script("clean", 'test "$1" != --project=p-2\n'), "--metrics-port", str(port))
+        self.eventually("a failure is counted", lambda: self.page(port).get(
+            'boskos_janitor_cleanings_total{type="gcp-project",result="failed"}', 0) >= 1)
+        page = self.eventually("all have ended", lambda: (p := self.page(port))[
+            'boskos_janitor_cleanings_total{type="gcp-project",result="cleaned"}'] == 2 and p)
+        self.assertEqual(page["boskos_janitor_pool_size"], 20)
+        self.assertEqual(w.stop(), 0)
+        # A taken port that was given is an end.
+        self.refused("--boskos-url", self.proxy.url, "--resource-type", "car", "--janitor-path", "/bin/true",
+                     "--metrics-port", str(self.d.port), code=1, text=f"--metrics-port {self.d.port}: Address already")
+
+
+class Turns(JanitorTest):
+    CONFIG = """\
+resources:
+- type: many
+  state: dirty
+  names: [%s]
+- type: car
+  state: dirty
+  names: [car-1, car-2]
+""" % ", ".join(f"m-{i}" for i in range(40))
+
+    def test_a_type_with_many_does_not_keep_others_waiting(self):
+        w = self.janitor(self.script("clean", 'echo "$1" >> ran; sleep 0.02\n'), "--pool-size", "1", types="many,car")
+        self.eventually("the cars are free", lambda: self.in_state("car-1", "car-2"))
+        before = len([x for x in self.note("ran") if x.startswith("--many")])
+        self.assertLess(before, 15)
+        self.assertEqual(w.stop(), 0)
+
+    def test_a_type_that_hangs_or_fails_leaves_places(self):
+        for what in ("sleep 1000", "exit 1"):
+            with self.subTest(what):
+                self.janitor(self.script("clean", f'case "$1" in --many*) {what};; esac\n'), "--pool-size", "4",
+                             types="many,car")
+                self.eventually("the cars are free", lambda: self.in_state("car-1", "car-2"))
+                self.workers[-1].stop()
+                for _ in range(2):
+                    self.d.acquire()
+                for n in ("car-1", "car-2"):
+                    self.assertEqual(self.d.release(n, "dirty").status, 200)
+
+
+class Program(JanitorTest):
+    """What the program does."""
+
+    def test_one_that_hangs_is_killed_with_its_children(self):
+        w = self.janitor(self.script("clean", 'trap "" TERM\n(trap "" TERM; sleep 1000) &\necho $! $$ > pids\nsleep 1000\n'),
+                         "--time-limit", "300ms", "--poll-period", "1h", types="car")
+        self.eventually("it is dirty", lambda: "took too long" in w.log() and self.in_state("car-1", state="dirty"))
+        for pid in self.note("pids")[0].split():
+            self.assertFalse(self.is_alive(pid))
+
+    def test_children_do_not_outlive_it(self):
+        self.janitor(self.script("clean", "sleep 1000 &\necho $! > pids\n"), types="car")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+        self.assertFalse(self.is_alive(self.note("pids")[0]))
+
+    def test_a_child_that_leaves_the_group_is_not_waited_for(self):
+        self.janitor(self.script("clean", "setsid sleep 30 &\n"), types="car")
+        began = time.monotonic()
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+        self.assertLess(time.monotonic() - began, 20)
+
+    def test_a_flood(self):
+        w = self.janitor(self.script("clean", "head -c 30000000 /dev/zero | tr '\\0' x; echo the-end\n"), types="car")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+        self.assertIn("the-end", w.log())
+        self.assertLess(len(w.log()), 10000)
+
+    def test_one_that_is_killed_and_one_that_kills_its_group(self):
+        for how in ("kill -9 $$", "kill -9 0"):
+            with self.subTest(how):
+                w = self.janitor(self.script("clean", how + "\n"), "--poll-period", "1h", types="car")
+                self.eventually("it is dirty", lambda: "killed by signal 9" in w.log() and
+                                self.in_state("car-1", state="dirty"))
+                self.assertEqual(w.stop(), 0)
+
+    def test_one_that_cannot_be_run(self):
+        path = self.script("clean", "")
+        with open(path, "wb") as f:
+            f.write(b"#!/none/such\n")
+        w = self.janitor(path, "--poll-period", "1h", types="car")
+        self.eventually("it is dirty", lambda: "not started" in w.log() and self.in_state("car-1", state="dirty"))
+
+    def test_it_sees_neither_our_signals_nor_our_descriptors(self):
+        self.janitor(self.script("clean", "grep SigBlk /proc/self/status > mask; ls /proc/$$/fd > fds; cat > input\n"),
+                     types="car")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+        self.assertEqual(int(self.note("mask")[0].split()[1], 16) & ((1 << 14) | (1 << 1)), 0)
+        self.assertLessEqual({int(x) for x in self.note("fds")}, {0, 1, 2, 10, 11, 255})  # from 10 on: the shell's own
+        self.assertEqual(self.note("input"), [])
+
+
+class Ends(JanitorTest):
+    HANG = "echo $$ >> pids; sleep 1000\n"
+
+    def test_sigterm_gives_back_as_dirty(self):
+        w = self.janitor(self.script("clean", self.HANG))
+        self.eventually("all are held", lambda: len(self.owned("Janitor")) == 4 and len(self.note("pids")) == 4)
+        self.assertEqual(w.stop(), 0)
+        self.assertTrue(self.in_state(*self.d.resources(), state="dirty"))
+        self.assertFalse(any(self.is_alive(p) for p in self.note("pids")))
+        self.assertEqual(len(self.proxy.targets("/release")), 4)
+
+    def test_sigterm_with_a_server_that_is_down(self):
+        w = self.janitor(self.script("clean", self.HANG))
+        self.eventually("all are held", lambda: len(self.note("pids")) == 4)
+        self.proxy.down = True
+        began = time.monotonic()
+        w.stop()
+        self.assertLess(time.monotonic() - began, 40)
+        self.assertIn("is left in doubt", w.log())
+        self.assertFalse(any(self.is_alive(p) for p in self.note("pids")))
+
+    def test_a_kill_of_the_janitor_ends_what_it_runs(self):
+        w = self.janitor(self.script("clean", "sleep 1000 & echo $$ $! >> pids; wait\n"), types="car")
+        pids = self.eventually("it runs", lambda: self.note("pids"))[0].split()
+        w.process.kill()
+        self.eventually("it is ended", lambda: not any(self.is_alive(p) for p in pids))
+        # What it held is a reaper's, and the next janitor's.
+        self.assertEqual(self.owned("Janitor"), ["car-1"])
+        self.d.call("POST", "/reset", type="car", state="cleaning", dest="dirty", expire="0s")
+        self.janitor(self.script("clean", "true\n"), types="car")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+
+    def test_a_lost_lease_ends_the_cleaning_and_is_not_released(self):
+        w = self.janitor(self.script("clean", self.HANG), "--poll-period", "1h", types="car")
+        pid = self.eventually("it runs", lambda: self.note("pids"))[0]
+        self.d.call("POST", "/reset", type="car", state="cleaning", dest="dirty", expire="0s")
+        self.assertEqual(self.d.acquire(state="dirty", dest="cleaning", owner="Janitor").status, 200)
+        self.d.call("POST", "/update", name="car-1", owner="Janitor", state="cleaning")
+        # The same owner has it again: a heartbeat cannot tell. Another owner can.
+        self.assertEqual(self.d.release("car-1", "dirty", "Janitor").status, 200)
+        self.assertEqual(self.d.acquire(state="dirty", dest="busy", owner="ann").status, 200)
+        self.eventually("the cleaning is ended", lambda: not self.is_alive(pid))
+        self.eventually("it is logged", lambda: "the lease was lost" in w.log())
+        self.assertEqual(self.proxy.targets("/release"), [])
+        self.assertEqual(self.owned("ann"), ["car-1"])
+
+
+class Faults(JanitorTest):
+    """What the server does."""
+
+    def test_each_fault_of_each_call(self):
+        w = self.janitor(self.script("clean", "sleep 0.3; echo \"$1\" >> ran\n"), types="car")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+        for path in ("/acquire", "/update", "/release"):
+            for fault in ("refuse", "close", "lose", "half", "cut", "garbage", "html", "empty", "redirect", "500", "502!",
+                          "slow:0.5"):
+                if (path, fault) == ("/release", "empty"):
+                    continue  # that is what success looks like
+                with self.subTest(path=path, fault=fault):
+                    before = len(self.note("ran"))
+                    self.proxy.only, self.proxy.script = path, [fault]
+                    self.assertEqual(self.d.acquire().status, 200)
+                    self.assertEqual(self.d.release("car-1", "dirty").status, 200)
+                    self.eventually("it is clean", lambda: len(self.note("ran")) > before and self.in_state("car-1"))
+                    self.eventually("the fault was there", lambda: not self.proxy.script)
+        self.assertEqual(w.stop(), 0)
+        self.assertEqual(self.owned(), [])
+
+    def test_a_server_that_comes_late_and_goes(self):
+        self.proxy.down = True
+        w = self.janitor(self.script("clean", "sleep 0.5\n"))
+        time.sleep(0.5)
+        self.proxy.down = False
+        self.eventually("some are held", lambda: self.owned("Janitor"))
+        self.proxy.down = True
+        time.sleep(1)
+        self.proxy.down = False
+        self.all_free()
+        self.assertEqual(w.stop(), 0)
+
+
+class CommandLine(JanitorTest):
+    def test_what_is_wrong(self):
+        self.refused(text="--resource-type or --resource-type-from-config must be set")
+        self.refused("--resource-type", "car", "--pool-size", "0", text="--pool-size")
+        self.refused("--resource-type", "car-", text="ends with a dash")
+        self.refused("--resource-type", "car", "--update-frequency", "1", text="missing unit")
+        self.refused("--nothing", text="there is no such flag")
+        self.refused("--resource-type", "car", "--janitor-path", "/none/at/all", code=1, text="No such file")
+        self.refused("--resource-type", "car", "--janitor-path", "/bin/true", "--boskos-url", "gopher://x", text="URL")
+
+    def test_help(self):
+        p = subprocess.run([self.program, "--help"], capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual((p.returncode, p.stderr), (0, ""))
+        for flag in ("--janitor-path", "--pool-size", "--update-frequency", "--resource-type-from-config", "Examples:"):
+            self.assertIn(flag, p.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
