@@ -184,7 +184,7 @@ class Ends(JanitorTest):
         self.assertEqual(w.stop(), 0)
         self.assertTrue(self.in_state(*self.d.resources(), state="dirty"))
         self.assertFalse(any(self.is_alive(p) for p in self.note("pids")))
-        self.assertEqual(len(self.proxy.targets("/release")), 4)
+        self.check_released(w, *self.d.resources())
 
     def test_sigterm_with_a_server_that_is_down(self):
         w = self.janitor(self.script("clean", self.HANG))
@@ -242,6 +242,28 @@ class Faults(JanitorTest):
                     self.eventually("the fault was there", lambda: not self.proxy.script)
         self.assertEqual(w.stop(), 0)
         self.assertEqual(self.owned(), [])
+
+    def test_a_server_that_hangs(self):
+        w = self.janitor(self.script("clean", "true\n"), types="car")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+        for path in ("/acquire", "/release"):
+            with self.subTest(path):
+                self.proxy.only, self.proxy.script = path, ["hang"]
+                self.assertEqual(self.d.acquire().status, 200)
+                self.assertEqual(self.d.release("car-1", "dirty").status, 200)
+                self.eventually("it is free", lambda: not self.proxy.script and self.in_state("car-1"))
+        self.assertEqual(w.stop(), 0)
+
+    def test_a_password_that_is_not_accepted(self):
+        """Refused for a while: the lease is kept, and given back when it is accepted."""
+        w = self.janitor(self.script("clean", "true\n"), types="car")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+        self.proxy.only, self.proxy.script = "/release", ["403", "403"]
+        self.assertEqual(self.d.acquire().status, 200)
+        self.assertEqual(self.d.release("car-1", "dirty").status, 200)
+        self.eventually("it is free", lambda: not self.proxy.script and self.in_state("car-1"))
+        self.assertIn("car-1 is not released as free: ", w.log())
+        self.assertEqual(w.stop(), 0)
 
     def test_a_server_that_comes_late_and_goes(self):
         self.proxy.down = True

@@ -232,7 +232,7 @@ class Ends(MasonTest):
         self.check_all_back()
         self.assertTrue(self.in_state("acc-1", "acc-2", self.cluster()["name"], state="dirty"))
         self.assertFalse(self.is_alive(pid))
-        self.assertEqual(len(self.proxy.targets("/release")), 3)
+        self.check_released(w, "acc-1", "acc-2", self.cluster()["name"])
 
     def test_sigterm_while_it_waits(self):
         for _ in range(2):
@@ -293,6 +293,7 @@ class Faults(MasonTest):
     """What the server does: each fault of each call, then all is as it should be."""
 
     def cycle(self, path, fault):
+        """The cluster is used and comes back, with the fault at the path on its way to be made anew."""
         name = self.cluster()["name"]
         self.proxy.only, self.proxy.script = path, [fault]
         self.assertEqual(self.d.acquire("cluster").status, 200)
@@ -316,6 +317,14 @@ class Faults(MasonTest):
         self.assertEqual(self.owned(), [])
         self.assertEqual(sorted(x for x in self.states().values() if x not in ("free", "dirty")),
                          [self.cluster()["name"]] * 2)
+
+    def test_a_server_that_hangs(self):
+        w = self.mason("cat > /dev/null\n")
+        self.eventually("it is made", self.is_made)
+        for path in ("/acquirebystate", "/release"):
+            with self.subTest(path):
+                self.cycle(path, "hang")
+        self.assertEqual(w.stop(), 0)
 
     def test_a_server_that_comes_late_and_goes(self):
         self.proxy.down = True

@@ -86,6 +86,14 @@ class WorkerTest(ClientTest):
         now = self.d.resources()
         return all(now[n]["state"] == state and now[n]["owner"] == "" for n in names)
 
+    def check_released(self, worker, *names):
+        """Each was released, and nothing was refused. An acquire that the signal cancelled may add one: the client asks
+        whether it was granted, and gives back what it is given then."""
+        released = [t.split("name=")[1].split("&")[0] for t in self.proxy.targets("/release")]
+        self.assertEqual(set(released), set(names))
+        self.assertLessEqual(len(released), len(names) + 1)
+        self.assertNotIn("is not released", worker.log())
+
     def is_alive(self, pid):
         try:
             with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
