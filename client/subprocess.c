@@ -51,16 +51,9 @@ static void shut(int *fd)
 
 // ---- the keeper: after fork() only what a signal handler may call ---------------
 
-static void kill_group(int number)
-{
-    (void)number;
-    (void)kill(0, SIGKILL);
-}
-
 static _Noreturn void become(const struct subprocess *s)
 {
     (void)signal(SIGPIPE, SIG_DFL);
-    (void)signal(SIGUSR1, SIG_DFL);
     (void)sigprocmask(SIG_SETMASK, s->mask, NULL);
     (void)execvp(s->argv[0], (char *const *)(uintptr_t)s->argv);
     struct status status = {.is_error = 1, .value = errno};
@@ -69,17 +62,27 @@ static _Noreturn void become(const struct subprocess *s)
     _exit(127);
 }
 
+// Until the child has ended; the group ends when we have died.
+static void wait_for_child(pid_t child, pid_t parent, const sigset_t *all, int *ret_status)
+{
+    for (;;) {
+        pid_t ended = waitpid(child, ret_status, WNOHANG);
+        if (ended == child || (ended < 0 && errno != EINTR)) return;
+        if (getppid() != parent) (void)kill(0, SIGKILL);
+        (void)sigwaitinfo(all, NULL);
+    }
+}
+
 // fds: stdin, stdout, stderr, status.
 static _Noreturn void keep(const struct subprocess *s, const int *fds, pid_t parent)
 {
     struct status status = {0};
     sigset_t all;
     (void)setpgid(0, 0);
-    // The group's own signals are for the program; only what we sent for, and SIGKILL, gets here.
+    // What the group is sent is for the program. We are woken by any signal and look around.
     (void)sigfillset(&all);
-    (void)sigdelset(&all, SIGUSR1);
-    (void)signal(SIGUSR1, kill_group);
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
+    (void)signal(SIGCHLD, SIG_DFL);
     (void)prctl(PR_SET_PDEATHSIG, SIGUSR1);
     if (getppid() != parent) _exit(1);
     for (int i = 0; i <= STATUS_FD; i++) {
@@ -92,9 +95,10 @@ static _Noreturn void keep(const struct subprocess *s, const int *fds, pid_t par
     if (child == 0) become(s);
     for (int i = 0; i < STATUS_FD; i++)
         (void)close(i);
-    if (child < 0) status = (struct status){.is_error = 1, .value = errno};
-    while (child > 0 && waitpid(child, &status.value, 0) < 0 && errno == EINTR) {
-    }
+    if (child < 0)
+        status = (struct status){.is_error = 1, .value = errno};
+    else
+        wait_for_child(child, parent, &all, &status.value);
     ssize_t ignored = write(STATUS_FD, &status, sizeof(status));
     (void)ignored;
     _exit(0);

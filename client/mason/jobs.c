@@ -336,10 +336,31 @@ static bool is_full(struct mason *m)
     return is || program_is_ending(&m->program);
 }
 
+// Has the type as many jobs as it may have? Each has its share, so that one whose jobs all wait
+// leaves room for others.
+static bool has_share(struct mason *m, const char *type, size_t share)
+{
+    size_t count = 0;
+    lock(m);
+    for (const struct job *job = m->jobs; job != NULL; job = job->next)
+        count += strcmp(job->resource->type, type) == 0;
+    unlock(m);
+    return count >= share;
+}
+
+static size_t share_of_type(const struct mason *m)
+{
+    size_t types = 0;
+    for (size_t i = 0; i < m->config.config->entries_count; i++)
+        types += find_builder(m, &m->config.config->entries[i]) != NULL;
+    return types == 0 || types >= MASON_JOBS_MAX ? 1 : MASON_JOBS_MAX / types;
+}
+
 // One of each type in turn, until none has any.
 static void take_round(struct mason *m)
 {
     const struct config *c = m->config.config;
+    const size_t share = share_of_type(m);
     struct program_list seen = {0};
     bool *is_done = must_calloc(c->entries_count + 1, sizeof(bool));
     for (bool has_more = true; has_more && !is_full(m);) {
@@ -350,7 +371,7 @@ static void take_round(struct mason *m)
             const struct builder *builder = find_builder(m, e);
             if (builder == NULL || is_done[at]) continue;
             char *type = copy(e->type);
-            is_done[at] = !take_one(m, e, builder, type, &seen);
+            is_done[at] = has_share(m, type, share) || !take_one(m, e, builder, type, &seen);
             has_more = has_more || !is_done[at];
             free(type);
         }
