@@ -7,10 +7,19 @@
 
 #include "base/banned.h"
 
+#define TRY_MS 10000 // one release, with what the client repeats of it
 #define PAUSE_FIRST_MS 1000
 #define PAUSE_MOST_MS 30000
-#define LAST_TRIES 3 // when the program is to end
-#define LAST_PAUSE_MS 300
+#define PAUSE_ENDING_MS 300
+
+void give_back_options(struct boskos_options *options)
+{
+    options->attempts_max = 3;
+    options->backoff_first_ms = 200;
+    options->backoff_most_ms = 2000;
+    options->request_timeout_ms = 10000;
+    options->call_timeout_ms = 15000;
+}
 
 // One try. True when there is nothing more to do.
 static bool try_it(const struct program *p, const struct boskos_resource *r, const char *dest,
@@ -30,21 +39,27 @@ static bool try_it(const struct program *p, const struct boskos_resource *r, con
            *ret_err == BOSKOS_ERR_ARGUMENT;
 }
 
+static void pause_before_next(const struct program *p, int64_t *pause_ms)
+{
+    if (program_sleep(p, *pause_ms)) {
+        *pause_ms = *pause_ms * 2 < PAUSE_MOST_MS ? *pause_ms * 2 : PAUSE_MOST_MS;
+        return;
+    }
+    struct timespec pause = {.tv_nsec = PAUSE_ENDING_MS * (long)NS_PER_MS};
+    (void)nanosleep(&pause, NULL);
+}
+
 int give_back(const struct program *p, const struct boskos_resource *r, const char *dest,
-              int64_t timeout_ms, bool *ret_is_doubted)
+              bool *ret_is_doubted)
 {
     int64_t pause_ms = PAUSE_FIRST_MS;
-    int err = 0;
+    int err = BOSKOS_ERR_TIMEOUT;
     *ret_is_doubted = false;
-    for (int last = 0; !try_it(p, r, dest, timeout_ms, &err, ret_is_doubted);) {
-        if (program_is_ending(p) && ++last == LAST_TRIES) return err;
+    for (int64_t left; (left = program_time_left_ms(p)) > 0;) {
+        if (try_it(p, r, dest, left < TRY_MS ? left : TRY_MS, &err, ret_is_doubted)) return err;
         (void)boskos_hold(p->client, r); // it gets heartbeats, and a loss is seen
-        if (program_sleep(p, pause_ms)) {
-            pause_ms = pause_ms * 2 < PAUSE_MOST_MS ? pause_ms * 2 : PAUSE_MOST_MS;
-        } else {
-            struct timespec pause = {.tv_nsec = LAST_PAUSE_MS * (long)NS_PER_MS};
-            (void)nanosleep(&pause, NULL);
-        }
+        pause_before_next(p, &pause_ms);
     }
+    program_log(p, LOG_ERROR, "%s is left as it is: a reaper must see to it", r->name);
     return err;
 }

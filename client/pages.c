@@ -16,10 +16,13 @@
 #define CONNECTIONS_MAX 256u
 #define IDLE_S 30u // a connection that says nothing for so long is closed
 #define BACKLOG 128
+#define FIGURES_THREADS 2u
+#define FIGURES_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 struct pages {
     struct MHD_Daemon *daemon;
     pages_answer *answer;
+    pages_figures *figures; // for answer_figures
     void *context;
 };
 
@@ -42,13 +45,12 @@ static int bind_one(const struct sockaddr *address, socklen_t size, int family)
 }
 
 // IPv6, which takes IPv4 along, or IPv4 alone where the system has no IPv6.
-static int bind_all(unsigned port)
+static int bind_all(uint16_t port)
 {
     const struct sockaddr_in6 six = {
-        .sin6_family = AF_INET6, .sin6_addr = in6addr_any, .sin6_port = htons((uint16_t)port)};
-    const struct sockaddr_in four = {.sin_family = AF_INET,
-                                     .sin_addr.s_addr = htonl(INADDR_ANY),
-                                     .sin_port = htons((uint16_t)port)};
+        .sin6_family = AF_INET6, .sin6_addr = in6addr_any, .sin6_port = htons(port)};
+    const struct sockaddr_in four = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY), .sin_port = htons(port)};
     int fd = bind_one((const struct sockaddr *)&six, sizeof(six), AF_INET6);
     if (fd >= 0 || (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)) return fd;
     return bind_one((const struct sockaddr *)&four, sizeof(four), AF_INET);
@@ -89,32 +91,52 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     struct page page = {.status = MHD_HTTP_OK};
     struct pages_request request = {.method = method, .path = url, .connection = connection};
     buffer_init(&page.body);
-    pages->answer(pages->context, &request, &page);
+    pages->answer(pages->figures != NULL ? context : pages->context, &request, &page);
     enum MHD_Result result = send_page(connection, &page);
     buffer_release(&page.body);
     return result;
 }
 
-int pages_start(struct program *p, unsigned port, unsigned threads, pages_answer *answer,
-                void *context, struct pages **ret_pages)
+// ---- begin and end --------------------------------------------------------------
+
+// Returns 0, or errno.
+static int listen_and_serve(struct pages *pages, uint16_t port, unsigned threads)
 {
     int fd = bind_all(port);
-    if (fd < 0) return program_fail(p, "cannot listen on port %u: %s", port, strerror(errno));
-    struct pages *pages = must_calloc(1, sizeof(*pages));
-    pages->answer = answer;
-    pages->context = context;
+    if (fd < 0) return errno;
     pages->daemon =
         MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO, 0, NULL, NULL, on_request,
                          pages, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
                          CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
                          MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_END);
-    if (pages->daemon == NULL) {
-        (void)close(fd);
-        free(pages);
-        return program_fail(p, "cannot serve pages on port %u", port);
+    if (pages->daemon != NULL) return 0;
+    (void)close(fd);
+    return EAGAIN; // threads or memory: errno is not kept up by the library
+}
+
+static int start(struct program *p, uint16_t port, unsigned threads, bool must_serve,
+                 struct pages what, struct pages **ret_pages)
+{
+    *ret_pages = NULL;
+    if (port == 0) return PROGRAM_OK;
+    struct pages *pages = must_malloc(sizeof(*pages));
+    *pages = what;
+    int why = listen_and_serve(pages, port, threads);
+    if (why == 0) {
+        *ret_pages = pages;
+        return PROGRAM_OK;
     }
-    *ret_pages = pages;
+    free(pages);
+    if (must_serve) return program_fail(p, "cannot listen on port %u: %s", port, strerror(why));
+    program_log(p, LOG_WARNING, "no metrics: cannot listen on port %u: %s", port, strerror(why));
     return PROGRAM_OK;
+}
+
+int pages_start(struct program *p, uint16_t port, unsigned threads, pages_answer *answer,
+                void *context, struct pages **ret_pages)
+{
+    return start(p, port, threads, true, (struct pages){.answer = answer, .context = context},
+                 ret_pages);
 }
 
 void pages_stop(struct pages *pages)
@@ -123,6 +145,46 @@ void pages_stop(struct pages *pages)
     MHD_stop_daemon(pages->daemon);
     free(pages);
 }
+
+// ---- a program's figures --------------------------------------------------------
+
+static void answer_figures(void *context, const struct pages_request *request, struct page *page)
+{
+    const struct pages *pages = context;
+    const char *path = request->path;
+    bool is_health = strcmp(path, "/healthz") == 0 || strcmp(path, "/healthz/ready") == 0;
+    if (!is_health && strcmp(path, "/metrics") != 0) {
+        page_refuse(page, MHD_HTTP_NOT_FOUND, "not found");
+    } else if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
+        page->allow = "GET, HEAD";
+        page_refuse(page, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
+    } else if (is_health) {
+        buffer_string(&page->body, "OK");
+    } else {
+        page->content_type = FIGURES_TYPE;
+        pages->figures(pages->context, &page->body);
+        if (page->body.size == 0) page_refuse(page, MHD_HTTP_SERVICE_UNAVAILABLE, "not known yet");
+    }
+}
+
+int pages_start_figures(struct program *p, uint16_t port, bool must_serve, pages_figures *figures,
+                        void *context, struct pages **ret_pages)
+{
+    return start(p, port, FIGURES_THREADS, must_serve,
+                 (struct pages){.answer = answer_figures, .figures = figures, .context = context},
+                 ret_pages);
+}
+
+bool pages_port(struct program *p, const char *flag, const char *value, uint16_t *ret_port)
+{
+    uint64_t number;
+    if (!cli_number(value, UINT16_MAX, &number))
+        return cli_wrong(&p->cli, "--%s: \"%s\" is no port: 0 to 65535", flag, value);
+    *ret_port = (uint16_t)number;
+    return true;
+}
+
+// ---- parts of a page ------------------------------------------------------------
 
 const char *pages_parameter(const struct pages_request *request, const char *key)
 {
@@ -135,14 +197,6 @@ void page_refuse(struct page *page, unsigned status, const char *text)
     buffer_clear(&page->body);
     buffer_string(&page->body, text);
     buffer_char(&page->body, '\n');
-}
-
-bool page_only_reads(const struct pages_request *request, struct page *page)
-{
-    if (strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0) return true;
-    page->allow = "GET, HEAD";
-    page_refuse(page, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
-    return false;
 }
 
 void page_label(struct buffer *out, const char *name, const char *value)

@@ -36,7 +36,8 @@ static void *watch_signals(void *context)
         if ((fds[0].revents & POLLIN) == 0 || read(p->signal_fd, &info, sizeof(info)) <= 0)
             continue;
         int none = 0;
-        (void)atomic_compare_exchange_strong(&p->signal, &none, (int)info.ssi_signo);
+        if (atomic_compare_exchange_strong(&p->signal, &none, (int)info.ssi_signo))
+            atomic_store(&p->ending_ms, program_now_ms());
         boskos_cancel(p->stop);
     }
 }
@@ -72,18 +73,25 @@ int program_signal(const struct program *p)
     return atomic_load(&p->signal);
 }
 
-static int64_t now_ms(void)
+int64_t program_now_ms(void)
 {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
 }
 
+int64_t program_time_left_ms(const struct program *p)
+{
+    if (!program_is_ending(p)) return INT64_MAX;
+    int64_t left = atomic_load(&p->ending_ms) + p->end_within_ms - program_now_ms();
+    return left > 0 ? left : 0;
+}
+
 bool program_sleep(const struct program *p, int64_t ms)
 {
-    int64_t end = now_ms() + ms;
+    int64_t end = program_now_ms() + ms;
     struct pollfd fd = {.fd = boskos_cancel_fd(p->stop), .events = POLLIN};
-    for (int64_t left; !program_is_ending(p) && (left = end - now_ms()) > 0;)
+    for (int64_t left; !program_is_ending(p) && (left = end - program_now_ms()) > 0;)
         (void)poll(&fd, 1, left > 60000 ? 60000 : (int)left);
     return !program_is_ending(p);
 }
@@ -227,6 +235,14 @@ bool program_read(struct program *p, int argc, char **argv, const struct cli_fla
 
 // ---- lists ----------------------------------------------------------------------
 
+char *program_copy(const char *bytes, size_t size)
+{
+    char *copy = must_malloc(size + 1);
+    if (size > 0) memcpy(copy, bytes, size);
+    copy[size] = '\0';
+    return copy;
+}
+
 bool program_list_has(const struct program_list *list, struct text item)
 {
     for (size_t i = 0; i < list->count; i++) {
@@ -238,10 +254,7 @@ bool program_list_has(const struct program_list *list, struct text item)
 void program_list_put(struct program_list *list, struct text item)
 {
     list->items = must_realloc(list->items, (list->count + 1) * sizeof(char *));
-    char *copy = must_malloc((size_t)item.size + 1);
-    if (item.size > 0) memcpy(copy, item.data, item.size);
-    copy[item.size] = '\0';
-    list->items[list->count++] = copy;
+    list->items[list->count++] = program_copy(item.data, item.size);
 }
 
 void program_list_put_once(struct program_list *list, struct text item)

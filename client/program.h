@@ -4,7 +4,8 @@
 // client that speaks to the server, and how they end. A program is its table of flags and its
 // work; see the example at the end.
 //
-// One thread, the main one, but for program_log and program_is_ending, which any may call.
+// One thread, the main one, but for program_log, program_call, program_sleep, program_is_ending and
+// the times, which any may call.
 #ifndef CLIENT_PROGRAM_H
 #define CLIENT_PROGRAM_H
 
@@ -81,6 +82,7 @@ struct program {
     struct boskos_options options; // with which program_start makes the client: may be changed
     struct boskos_client *client;  // after program_start
     struct boskos_cancel *stop;    // set by SIGTERM and SIGINT; give it to calls
+    int64_t end_within_ms;         // set before program_start: see program_time_left_ms
     struct cli cli;
     char why[PROGRAM_WHY_BYTES];
 
@@ -90,6 +92,7 @@ struct program {
     sigset_t signals_before;
     bool sees_signals; // set before program_start: the program itself waits for them
     atomic_int signal;
+    _Atomic int64_t ending_ms; // when the signal came
     int signal_fd, watch_end_fd;
     bool has_watch;
     pthread_t watch;
@@ -124,6 +127,13 @@ int program_signal(const struct program *p);
 // Waits. False as soon as the program is to end.
 bool program_sleep(const struct program *p, int64_t ms);
 
+// The monotonic clock.
+int64_t program_now_ms(void);
+
+// What is left of end_within_ms after the signal, for giving back what the program has: INT64_MAX
+// while it is not to end, 0 when the time is up.
+int64_t program_time_left_ms(const struct program *p);
+
 // A line in the log at a level. The text is a format's.
 void program_log(const struct program *p, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -133,6 +143,9 @@ int program_fail(struct program *p, const char *format, ...) __attribute__((form
 
 // A call that is cancelled when the program is to end.
 struct boskos_call program_call(const struct program *p);
+
+// A copy, with a NUL behind it; the caller's, who frees it.
+char *program_copy(const char *bytes, size_t size);
 
 // Values apart by commas, as `--resource-type a,b`; empty ones do not count. The copies are the
 // caller's, who frees with program_list_free.

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "client/program.h"
 
 #include "base/banned.h"
 
@@ -36,12 +36,6 @@ struct run {
     bool is_told;
     int64_t end_at_ms, kill_at_ms; // kill_at_ms 0: not yet
 };
-
-static int64_t now_ms(void)
-{
-    struct clock clock = clock_system();
-    return (int64_t)(clock_mono_ns(&clock) / NS_PER_MS);
-}
 
 static void shut(int *fd)
 {
@@ -169,7 +163,7 @@ static void tell_end(struct run *r, enum subprocess_end why)
     if (r->is_told || r->has_status) return;
     r->is_told = true;
     r->told = why;
-    r->kill_at_ms = now_ms() + r->s->grace_ms;
+    r->kill_at_ms = program_now_ms() + r->s->grace_ms;
     (void)kill(-r->keeper, SIGTERM);
 }
 
@@ -241,8 +235,8 @@ static void watch(struct run *r)
         bool is_cancelled = (s->stop != NULL && boskos_cancel_is_set(s->stop)) ||
                             (s->lost != NULL && boskos_cancel_is_set(s->lost));
         if (is_cancelled) tell_end(r, SUBPROCESS_CANCELLED);
-        if (!r->is_told && now_ms() >= r->end_at_ms) tell_end(r, SUBPROCESS_LATE);
-        int64_t left = (r->is_told ? r->kill_at_ms : r->end_at_ms) - now_ms();
+        if (!r->is_told && program_now_ms() >= r->end_at_ms) tell_end(r, SUBPROCESS_LATE);
+        int64_t left = (r->is_told ? r->kill_at_ms : r->end_at_ms) - program_now_ms();
         if (r->is_told && left <= 0) return; // what follows kills it
         struct pollfd fds[6] = {
             {.fd = r->status_fd, .events = POLLIN},
@@ -319,7 +313,7 @@ void subprocess_run(const struct subprocess *s, struct subprocess_result *ret_re
 {
     struct run r = {
         .s = s, .result = ret_result, .in_fd = -1, .out_fd = -1, .err_fd = -1, .status_fd = -1};
-    int64_t began = now_ms();
+    int64_t began = program_now_ms();
     *ret_result = (struct subprocess_result){.end = SUBPROCESS_NONE};
     r.end_at_ms = s->limit_ms < INT64_MAX - began ? began + s->limit_ms : INT64_MAX;
     if (start(&r)) {
@@ -328,7 +322,7 @@ void subprocess_run(const struct subprocess *s, struct subprocess_result *ret_re
         clear_away(&r);
         judge(&r);
     }
-    ret_result->took_ms = now_ms() - began;
+    ret_result->took_ms = program_now_ms() - began;
     say_why(ret_result);
 }
 

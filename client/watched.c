@@ -100,16 +100,19 @@ void watched_release(struct watched *w)
 
 int program_types_refresh(struct program *p, struct program_types *types)
 {
-    bool is_new = types->all.items == NULL; // the first time
-    bool has_changed = false;
+    bool is_first = types->all.items == NULL, has_changed = false;
     int code = types->file.path != NULL ? watched_refresh(p, &types->file, &has_changed) : 0;
-    if (code != 0 || (!is_new && !has_changed)) return code;
+    types->is_new = code == 0 && (is_first || has_changed);
+    if (!types->is_new) return code;
     program_list_free(&types->all);
     for (size_t i = 0; i < types->given.count; i++)
         program_list_put_once(&types->all, text_from(types->given.items[i]));
     const struct config *c = types->file.config;
-    for (size_t i = 0; c != NULL && i < c->entries_count; i++)
-        program_list_put_once(&types->all, c->entries[i].type);
+    for (size_t i = 0; c != NULL && i < c->entries_count; i++) {
+        struct text type = c->entries[i].type;
+        if (memchr(type.data, '\0', type.size) == NULL) // as no text of C can be
+            program_list_put_once(&types->all, type);
+    }
     return 0;
 }
 

@@ -36,7 +36,9 @@ void watched_release(struct watched *w);
 struct program_types {
     struct program_list given; // by --resource-type
     struct watched file;       // path NULL: no --resource-type-from-config
-    struct program_list all;   // both, each once, in their order: by program_types_refresh
+    // Both, each once, in their order: by program_types_refresh.
+    struct program_list all;
+    bool is_new; // the last one changed it
 };
 
 // The list as it is now, in types->all. Returns 0, or PROGRAM_FAILED when the file could never be

@@ -1,19 +1,19 @@
 // client/janitor/janitor.h
 //
 // boskos-janitor: takes dirty resources, has a program clean each, gives them back free. main.c
-// reads the command line, types.c decides whose turn it is, work.c takes, cleans and gives back.
+// reads the command line, types.c decides whose turn it is, work.c takes and keeps the pool,
+// clean.c is one cleaning, figures.c what is told of all of it.
 //
 // The main thread takes; each cleaning has a thread of its own; the client's thread tells what was
 // lost. `lock` guards what they share.
 #ifndef CLIENT_JANITOR_JANITOR_H
 #define CLIENT_JANITOR_JANITOR_H
 
-#include "client/page.h"
-#include "client/subprocess.h"
+#include "client/pages.h"
 #include "client/watched.h"
 
 #define JANITOR_POOL_MAX 1000u
-#define JANITOR_TYPES_MAX 100000u
+#define JANITOR_TYPES_MAX 100000u // that were ever in the config
 #define JANITOR_SETBACKS_MAX 100000u
 #define JANITOR_ARGUMENTS_MAX 1000u
 
@@ -24,8 +24,7 @@ enum outcome { OUTCOME_CLEANED, OUTCOME_FAILED, OUTCOME_LATE, OUTCOME_LOST, OUTC
 struct kind {
     char *type;
     const char *word; // the last of the type, of which the flag is made
-    bool is_given;    // on the command line
-    bool is_wanted;   // there, or in the config as it is now
+    bool is_wanted;   // on the command line, or in the config as it is now
     int64_t due_ms;   // when to ask for it again
     size_t running;
 
@@ -47,7 +46,8 @@ struct slot {
     pthread_t thread;
     struct kind *kind;
     struct boskos_resource *resource;
-    struct boskos_cancel *lost;
+    bool is_to_clean;           // else it is only given back
+    struct boskos_cancel *lost; // set when the lease is
 };
 
 struct janitor {
@@ -58,9 +58,9 @@ struct janitor {
     size_t pool_size;
     int64_t update_ns, poll_ns, limit_ns, grace_ns;
     uint16_t port;
-    bool has_port;
-    struct watched config;
-    int64_t config_due_ms;
+    bool has_port; // the command line gave it
+    struct program_types types;
+    int64_t types_due_ms; // when to look at the config again
 
     pthread_mutex_t lock; // of what follows
     struct kind **kinds;
@@ -71,15 +71,14 @@ struct janitor {
     int wake_fd; // an eventfd: a cleaning has ended
 };
 
-int64_t janitor_now_ms(void);
-
 // ---- types.c ----
 
-// False, and the line for the command line, when the type cannot be cleaned.
-bool janitor_add_types(struct janitor *j, const char *flag, const char *value);
+// Can a flag be made of the type's last word?
+bool janitor_can_clean(const char *type);
 
-// Takes the config's types when the file has changed; looks at it once a second.
-void janitor_follow_config(struct janitor *j);
+// Takes the types as they are now; looks at the config once a second. Returns 0, or PROGRAM_FAILED
+// when it could never be read.
+int janitor_follow_types(struct janitor *j);
 
 // The next type to ask for while a place is free, or NULL; then *ret_wait_ms says for how long.
 struct kind *janitor_turn(struct janitor *j, int64_t *ret_wait_ms);
@@ -87,12 +86,20 @@ struct kind *janitor_turn(struct janitor *j, int64_t *ret_wait_ms);
 // The type's resources were all asked for: again after a period.
 void janitor_rest(struct janitor *j, struct kind *kind);
 
-void janitor_page(void *context, struct buffer *out);
 void janitor_free_types(struct janitor *j);
 
 // ---- work.c ----
 
 // Until the program is to end. Then all is given back.
 int janitor_work(struct janitor *j);
+
+// ---- clean.c ----
+
+// The thread of a slot: cleans, if that is to be done, logs it, gives back.
+void *janitor_clean(void *slot);
+
+// ---- figures.c ----
+
+pages_figures janitor_figures;
 
 #endif

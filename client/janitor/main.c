@@ -5,11 +5,12 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "client/give_back.h"
 #include "client/janitor/janitor.h"
 
 #include "base/banned.h"
 
-enum { PATH, POOL, UPDATE, TYPES, TYPES_FILE, POLL, LIMIT, GRACE, PORT };
+enum flag { PATH, POOL, UPDATE, TYPES, TYPES_FILE, POLL, LIMIT, GRACE, PORT };
 
 static const struct cli_flag flags[] = {{"janitor-path", CLI_VALUE, PATH},
                                         {"pool-size", CLI_VALUE, POOL},
@@ -25,26 +26,29 @@ static const struct cli_flag flags[] = {{"janitor-path", CLI_VALUE, PATH},
                                         {NULL, CLI_ALONE, 0}};
 
 static const char help[] =
-    "boskos-janitor: cleans dirty resources with a program\n"
+    "boskos-janitor - cleans dirty resources with a program\n"
     "\n"
-    "  boskos-janitor --resource-type TYPE,... [flags] [-- ARGUMENT ...]\n"
+    "Usage: boskos-janitor --resource-type A,B [flags] [-- ARGUMENT ...]\n"
     "\n"
     "Takes resources that are dirty (they become cleaning), runs\n"
     "  PATH --<last word of the type>=<name> [ARGUMENT ...]\n"
     "and gives them back: free after exit code 0, dirty after anything else.\n"
     "\n"
+    "Flags (one dash or two; --flag value or --flag=value)\n"
     "  --janitor-path PATH      the program (/bin/gcp_janitor.py)\n"
-    "  --resource-type LIST     types, apart by commas\n"
+    "  --resource-type A,B      these types\n"
     "  --resource-type-from-config FILE\n"
-    "                           and those of the server's config file, which is followed\n"
+    "                           and those of a config file, which is read anew when it\n"
+    "                           changes. One of the two is needed\n"
     "  --pool-size N            cleanings at once, 1 to 1000 (20)\n"
-    "  --update-frequency TIME  between heartbeats of what is being cleaned (5m)\n"
-    "  --poll-period TIME       before a type is asked for again that had nothing dirty (1m)\n"
-    "  --time-limit TIME        of one cleaning: then it is ended, and failed (1h)\n"
-    "  --grace TIME             from SIGTERM to SIGKILL (10s)\n"
-    "  --metrics-port PORT      the page /metrics; 0 is none (9090)\n"
+    "  --update-frequency DURATION\n"
+    "                           between heartbeats of what is being cleaned (5m)\n"
+    "  --poll-period DURATION   before a type is asked for again that had nothing dirty (1m)\n"
+    "  --time-limit DURATION    of one cleaning: then it is ended, and failed (1h)\n"
+    "  --grace DURATION         from SIGTERM to SIGKILL of the program (10s)\n"
+    "  --metrics-port N         of the page for Prometheus; 0: none (9090)\n"
     "  --owner NAME             of the leases (Janitor)\n" PROGRAM_DAEMON_HELP "\n"
-    "Examples:\n"
+    "Examples\n"
     "  boskos-janitor --boskos-url http://boskos --resource-type gcp-project,gpu-project\n"
     "      runs /bin/gcp_janitor.py --project=NAME for each\n"
     "  boskos-janitor --janitor-path ./clean.sh --resource-type-from-config config.yaml \\\n"
@@ -76,42 +80,52 @@ static bool argument(struct program *p, const struct cli_argument *a, void *cont
     struct janitor *j = context;
     if (a->flag == NULL) return read_word(j, a->text);
     const char *name = a->flag->name;
-    switch (a->flag->number) {
+    switch ((enum flag)a->flag->number) {
     case PATH: j->path = a->value; return true;
     case POOL: return read_pool(j, a->value);
     case UPDATE: return cli_span(&p->cli, name, a->value, &j->update_ns);
-    case TYPES: return janitor_add_types(j, name, a->value);
-    case TYPES_FILE: j->config.path = a->value; return true;
+    case TYPES: return program_list_add(p, name, a->value, &j->types.given);
+    case TYPES_FILE: j->types.file.path = a->value[0] == '\0' ? NULL : a->value; return true;
     case POLL: return cli_span(&p->cli, name, a->value, &j->poll_ns);
     case LIMIT: return cli_span(&p->cli, name, a->value, &j->limit_ns);
     case GRACE: return cli_span(&p->cli, name, a->value, &j->grace_ns);
-    case PORT: j->has_port = true; return page_port(p, name, a->value, &j->port);
+    case PORT: j->has_port = true; return pages_port(p, name, a->value, &j->port);
     }
     return true;
 }
 
+// What is wrong with the command line as a whole.
 static int check(struct janitor *j)
 {
     struct program *p = &j->program;
-    if (j->kinds_count == 0 && j->config.path == NULL)
+    const struct program_list *given = &j->types.given;
+    if (given->count == 0 && j->types.file.path == NULL)
         return program_usage(p, "--resource-type or --resource-type-from-config must be set");
+    for (size_t i = 0; i < given->count; i++) {
+        if (!janitor_can_clean(given->items[i]))
+            return program_usage(p,
+                                 "--resource-type: \"%s\" ends with a dash: there is no word to "
+                                 "make a flag of",
+                                 given->items[i]);
+    }
     if (strchr(j->path, '/') != NULL && access(j->path, X_OK) != 0)
         return program_fail(p, "--janitor-path %s: %s", j->path, strerror(errno));
-    if (j->config.path == NULL) return 0;
-    janitor_follow_config(j);
-    return j->config.config != NULL ? 0 : PROGRAM_FAILED; // it was said why
+    return 0;
 }
 
 static int run(struct janitor *j)
 {
-    struct page *page = NULL;
+    struct program *p = &j->program;
+    struct pages *pages = NULL;
     int code = check(j);
+    if (code == 0) code = janitor_follow_types(j);
     if (code != 0) return code;
-    code = program_start(&j->program);
-    if (code == 0) code = page_start(&j->program, j->port, j->has_port, janitor_page, j, &page);
+    p->end_within_ms = j->grace_ns / (int64_t)NS_PER_MS + GIVE_BACK_END_MS;
+    code = program_start(p);
+    if (code == 0) code = pages_start_figures(p, j->port, j->has_port, janitor_figures, j, &pages);
     if (code == 0) code = janitor_work(j);
-    page_stop(page);
-    return program_end(&j->program, code);
+    pages_stop(pages);
+    return program_end(p, code);
 }
 
 int main(int argc, char **argv)
@@ -126,10 +140,10 @@ int main(int argc, char **argv)
     j->poll_ns = 60 * (int64_t)NS_PER_S;
     j->limit_ns = 3600 * (int64_t)NS_PER_S;
     j->grace_ns = 10 * (int64_t)NS_PER_S;
-    j->port = PAGE_PORT_DEFAULT;
+    j->port = PAGES_FIGURES_PORT;
+    give_back_options(&j->program.options);
     if (program_read(&j->program, argc, argv, flags, argument, j, &code)) code = run(j);
     janitor_free_types(j);
-    watched_release(&j->config);
     (void)pthread_mutex_destroy(&j->lock);
     free(j);
     return code;

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "client/mason/mason.h"
+#include "client/subprocess.h"
 
 #include "base/banned.h"
 
@@ -35,10 +36,11 @@ static char *write_input(const struct job *job)
         json_object_set_new(config, "type", text_value(job->plan.config_type)) == 0 &&
         json_object_set_new(config, "content", text_value(job->plan.config_content)) == 0;
     for (size_t i = 0; i < job->leased_count && is_good; i++)
-        is_good = json_array_append_new(leased, resource_value(job->leased[i])) == 0;
+        is_good = json_array_append_new(leased, resource_value(job->leased[i].resource)) == 0;
     is_good = json_object_set_new(all, "config", config) == 0 && is_good;
     is_good = json_object_set_new(all, "leased", leased) == 0 && is_good;
-    is_good = json_object_set_new(all, "resource", resource_value(job->resource)) == 0 && is_good;
+    is_good =
+        json_object_set_new(all, "resource", resource_value(job->whole.resource)) == 0 && is_good;
     char *text = is_good ? json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(all);
     return text;
@@ -52,14 +54,6 @@ static bool is_space(struct text t)
         if (memchr(" \t\r\n", t.data[i], 4) == NULL) return false;
     }
     return true;
-}
-
-static char *copy(const char *bytes, size_t size)
-{
-    char *text = must_malloc(size + 1);
-    memcpy(text, bytes, size);
-    text[size] = '\0';
-    return text;
 }
 
 // NULL and *ret_why when it is no object of strings.
@@ -77,9 +71,9 @@ static struct boskos_pairs *read_pairs(const json_t *object, const char **ret_wh
                                             : NULL;
         if (*ret_why != NULL) break;
         struct boskos_pair *p = &pairs->items[pairs->count++];
-        p->key = copy(key, strlen(key));
+        p->key = program_copy(key, strlen(key));
         p->value_size = json_string_length(value);
-        p->value = copy(json_string_value(value), p->value_size);
+        p->value = program_copy(json_string_value(value), p->value_size);
     }
     if (*ret_why == NULL) return pairs;
     boskos_pairs_free(pairs);
@@ -105,8 +99,8 @@ static struct boskos_pairs *read_output(struct text output, const char **ret_why
 static void log_build(const struct mason *m, const struct job *job, enum log_level level,
                       const char *line, const char *why, const struct subprocess_result *r)
 {
-    log_event(&m->program.log, level, line, LOG_F_STRING("type", job->resource->type),
-              LOG_F_STRING("name", job->resource->name), LOG_F_STRING("result", why),
+    log_event(&m->program.log, level, line, LOG_F_STRING("type", job->whole.resource->type),
+              LOG_F_STRING("name", job->whole.resource->name), LOG_F_STRING("result", why),
               LOG_F_DURATION("took", r->took_ms * (int64_t)NS_PER_MS),
               LOG_F_TEXT("output", buffer_as_text(&r->tail)));
 }
@@ -116,7 +110,8 @@ bool mason_build(struct mason *m, struct job *job, struct boskos_pairs **ret_mad
     struct boskos_pairs *made = NULL;
     char *input = write_input(job);
     if (input == NULL) {
-        program_log(&m->program, LOG_ERROR, "%s: a text of it is no UTF-8", job->resource->name);
+        program_log(&m->program, LOG_ERROR, "%s: a text of it is no UTF-8",
+                    job->whole.resource->name);
         return false;
     }
     const char *const argv[] = {job->plan.builder->path, NULL};

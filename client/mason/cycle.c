@@ -5,8 +5,11 @@
 // What a resource was made of is unowned in the state that is the resource's name, and is named in
 // its userdata. The names are stored before they are released to that state and forgotten only
 // after they left it, so that whoever takes the resource next finds them, whenever we are killed.
-// They are released before the resource is: who takes a free one finds what belongs to it.
-#include <stdio.h>
+//
+// They are released before the resource is. The original mason frees the resource first: who takes
+// it in between finds nothing that belongs to it; and when the mason ends in between it stays free
+// while a reaper and a janitor take back what it is made of. This way round, a mason that ends in
+// between leaves a resource that was never free, which the next mason recycles with all its parts.
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -15,18 +18,8 @@
 
 #include "base/banned.h"
 
-#define CALL_MS 20000
-#define RELEASE_MS 10000 // what failed by then is tried again by the client itself
-#define RELEASE_LEAST_MS 100
 #define POLL_MOST_MS 10000 // less than the TTL of a place in the server's queues
 #define SETTLE_MS 1000
-
-static struct boskos_call make_call(const struct mason *m)
-{
-    struct boskos_call call = program_call(&m->program);
-    call.timeout_ms = CALL_MS;
-    return call;
-}
 
 static int64_t pause_ms(const struct mason *m)
 {
@@ -34,23 +27,18 @@ static int64_t pause_ms(const struct mason *m)
     return ms < POLL_MOST_MS ? ms : POLL_MOST_MS;
 }
 
-// A call that gives back: not cancelled by what ends the program, but short from then on.
-static struct boskos_call make_release(struct mason *m)
+static const char *name_of(const struct job *job)
 {
-    struct boskos_call call;
-    boskos_call_init(&call);
-    call.timeout_ms = RELEASE_MS;
-    (void)pthread_mutex_lock(&m->lock);
-    if (m->end_ms > 0) call.timeout_ms = m->end_ms - mason_now_ms();
-    (void)pthread_mutex_unlock(&m->lock);
-    if (call.timeout_ms < RELEASE_LEAST_MS) call.timeout_ms = RELEASE_LEAST_MS;
-    return call;
+    return job->whole.resource->name;
 }
 
-int mason_give_back(struct mason *m, const struct boskos_resource *resource, const char *dest,
-                    bool *ret_is_doubted)
+// Unless it was lost. Returns what give_back does.
+static int part_with(struct mason *m, const struct part *part, const char *dest,
+                     bool *ret_is_doubted)
 {
-    return give_back(&m->program, resource, dest, make_release(m).timeout_ms, ret_is_doubted);
+    *ret_is_doubted = false;
+    if (mason_is_lost(m, part)) return BOSKOS_ERR_NO_RESOURCE;
+    return give_back(&m->program, part->resource, dest, ret_is_doubted);
 }
 
 // ---- what it was made of before -------------------------------------------------
@@ -59,37 +47,35 @@ int mason_give_back(struct mason *m, const struct boskos_resource *resource, con
 static bool recycle_one(struct mason *m, const struct job *job, const char *name)
 {
     struct boskos_resources *taken = NULL;
-    struct boskos_call call = make_call(m);
+    struct boskos_call call = program_call(&m->program);
     bool is_doubted;
-    int err = boskos_acquire_by_state(m->program.client, job->resource->name, "leased", &name, 1, 0,
+    int err = boskos_acquire_by_state(m->program.client, name_of(job), "leased", &name, 1, 0,
                                       &taken, &call);
     for (size_t i = 0; err == 0 && i < taken->count; i++)
-        (void)mason_give_back(m, taken->items[i], "dirty", &is_doubted);
+        (void)give_back(&m->program, taken->items[i], "dirty", &is_doubted);
     if (err == 0) {
         boskos_resources_free(taken);
         return true;
     }
-    // The server may have given it to us all the same. When it did not, this is refused.
-    if (call.is_doubted) {
-        struct boskos_call release = make_release(m);
-        (void)boskos_release(m->program.client, name, "dirty", &release);
-    }
+    // The server may have given it to us all the same. When it did not, this is refused, unless it
+    // is another job's by now.
+    if (call.is_doubted && !mason_has_leased(m, name))
+        (void)boskos_release(m->program.client, name, "dirty", NULL);
     bool is_gone = err == BOSKOS_ERR_NONE || err == BOSKOS_ERR_NO_TYPE ||
                    err == BOSKOS_ERR_NO_RESOURCE || err == BOSKOS_ERR_ARGUMENT;
-    program_log(&m->program, is_gone ? LOG_INFO : LOG_WARNING, "%s: %s %s: %s", job->resource->name,
-                name, is_gone ? "does not belong to it any more" : "is not recycled", call.text);
+    program_log(&m->program, is_gone ? LOG_INFO : LOG_WARNING, "%s: %s %s: %s", name_of(job), name,
+                is_gone ? "does not belong to it any more" : "is not recycled", call.text);
     return is_gone;
 }
 
 static bool store(struct mason *m, const struct job *job, const struct boskos_pair *pairs,
                   size_t count)
 {
-    struct boskos_call call = make_call(m);
-    int err =
-        boskos_update(m->program.client, job->resource->name, "cleaning", pairs, count, &call);
+    struct boskos_call call = program_call(&m->program);
+    int err = boskos_update(m->program.client, name_of(job), "cleaning", pairs, count, &call);
     if (err != 0)
-        program_log(&m->program, LOG_WARNING, "%s: its userdata is not stored: %s",
-                    job->resource->name, call.text);
+        program_log(&m->program, LOG_WARNING, "%s: its userdata is not stored: %s", name_of(job),
+                    call.text);
     return err == 0;
 }
 
@@ -103,10 +89,11 @@ static bool store_names(struct mason *m, const struct job *job, struct text name
 static enum stage recycle(struct mason *m, struct job *job)
 {
     struct boskos_names *names = NULL;
-    if (boskos_resource_userdata(job->resource, MASON_LEASED_KEY) == NULL) return STAGE_FULFILL;
-    if (boskos_resource_leased(job->resource, &names) != 0)
+    if (boskos_resource_userdata(job->whole.resource, MASON_LEASED_KEY) == NULL)
+        return STAGE_FULFILL;
+    if (boskos_resource_leased(job->whole.resource, &names) != 0)
         program_log(&m->program, LOG_WARNING, "%s: its " MASON_LEASED_KEY " is no list of names",
-                    job->resource->name);
+                    name_of(job));
     bool is_good = true;
     for (size_t i = 0; names != NULL && i < names->count && is_good; i++)
         is_good = recycle_one(m, job, names->items[i]);
@@ -122,20 +109,30 @@ static bool ask(struct mason *m, struct job *job, const struct need *need)
 {
     struct boskos_resource *got = NULL;
     struct buffer id;
-    struct boskos_call call = make_call(m);
+    struct boskos_call call = program_call(&m->program);
     buffer_init(&id);
-    buffer_format(&id, "%s/%s", m->program.owner, job->resource->name);
+    buffer_format(&id, "%s/%s", m->program.owner, name_of(job)); // a place in the queue
     buffer_char(&id, '\0');
     call.request_id = id.data;
     int err = boskos_acquire(m->program.client, need->type, "free", "leased", 0, &got, &call);
     buffer_release(&id);
-    if (err == 0)
+    if (err != 0) {
+        if (err != BOSKOS_ERR_CANCELLED)
+            program_log(&m->program, err == BOSKOS_ERR_NONE ? LOG_DEBUG : LOG_WARNING,
+                        "%s waits for a resource of type %s: %s", name_of(job), need->type,
+                        call.text);
+        return false;
+    }
+    if (strcmp(got->type, need->type) == 0) {
         mason_add_leased(m, job, got);
-    else if (err != BOSKOS_ERR_CANCELLED)
-        program_log(&m->program, err == BOSKOS_ERR_NONE ? LOG_DEBUG : LOG_WARNING,
-                    "%s waits for a resource of type %s: %s", job->resource->name, need->type,
-                    call.text);
-    return err == 0;
+        return true;
+    }
+    bool is_doubted;
+    program_log(&m->program, LOG_ERROR, "asked for type %s, and was given %s of type %s",
+                need->type, got->name, got->type);
+    (void)give_back(&m->program, got, "dirty", &is_doubted);
+    boskos_resource_free(got);
+    return false;
 }
 
 static enum stage fulfill(struct mason *m, struct job *job)
@@ -150,7 +147,7 @@ static enum stage fulfill(struct mason *m, struct job *job)
         }
     }
     if (job->leased_count == wanted) return wanted == 0 ? STAGE_BUILD : STAGE_STORE;
-    job->due_ms = mason_now_ms() + pause_ms(m);
+    job->due_ms = program_now_ms() + pause_ms(m);
     return STAGE_FULFILL;
 }
 
@@ -168,7 +165,7 @@ static enum stage store_leased(struct mason *m, struct job *job)
     struct buffer list;
     buffer_init(&list);
     for (size_t i = 0; i < job->leased_count; i++) {
-        const char *name = job->leased[i]->name;
+        const char *name = job->leased[i].resource->name;
         buffer_string(&list, is_plain(name) ? "- " : "- '");
         for (const char *c = name; *c != '\0'; c++) {
             if (*c == '\'') buffer_char(&list, '\'');
@@ -188,17 +185,16 @@ static enum stage store_leased(struct mason *m, struct job *job)
 // All is released to where it belongs: the rest of it, when it waited for a doubt to be settled.
 static enum stage release_all(struct mason *m, struct job *job)
 {
-    const char *name = job->resource->name;
     bool is_doubted;
     if (job->is_waiting) {
         if (boskos_settle(m->program.client, SETTLE_MS) != 0) {
-            job->due_ms = mason_now_ms() + SETTLE_MS;
+            job->due_ms = program_now_ms() + SETTLE_MS;
             return STAGE_SYNC;
         }
         job->is_waiting = false;
     }
     while (job->released < job->leased_count) {
-        int err = mason_give_back(m, job->leased[job->released], name, &is_doubted);
+        int err = part_with(m, &job->leased[job->released], name_of(job), &is_doubted);
         if (err != 0 && !is_doubted) return STAGE_FAIL;
         job->released++;
         if (!is_doubted) continue;
@@ -206,10 +202,8 @@ static enum stage release_all(struct mason *m, struct job *job)
         job->is_waiting = true;
         return STAGE_SYNC;
     }
-    int err = mason_give_back(m, job->resource, "free", &is_doubted);
-    if (err == BOSKOS_ERR_NO_RESOURCE)
-        program_log(&m->program, LOG_WARNING, "%s was lost when it was made", name);
-    return STAGE_DONE;
+    int err = part_with(m, &job->whole, "free", &is_doubted);
+    return err == 0 || is_doubted ? STAGE_DONE : STAGE_FAIL;
 }
 
 static enum stage sync_all(struct mason *m, struct job *job)
@@ -226,8 +220,8 @@ static enum stage fail(struct mason *m, struct job *job)
 {
     bool is_doubted;
     for (size_t i = job->released; i < job->leased_count; i++)
-        (void)mason_give_back(m, job->leased[i], "dirty", &is_doubted);
-    (void)mason_give_back(m, job->resource, "dirty", &is_doubted);
+        (void)part_with(m, &job->leased[i], "dirty", &is_doubted);
+    (void)part_with(m, &job->whole, "dirty", &is_doubted);
     return STAGE_DONE;
 }
 

@@ -5,11 +5,12 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "client/give_back.h"
 #include "client/mason/mason.h"
 
 #include "base/banned.h"
 
-enum { CONFIG, BUILDER, CLEANERS, FULFILLERS, SYNCERS, PERIOD, HEARTBEAT, LIMIT, GRACE, PORT };
+enum flag { CONFIG, BUILDER, CLEANERS, FULFILLERS, SYNCERS, PERIOD, HEARTBEAT, LIMIT, GRACE, PORT };
 
 static const struct cli_flag flags[] = {{"config", CLI_VALUE, CONFIG},
                                         {"builder", CLI_VALUE, BUILDER},
@@ -26,9 +27,9 @@ static const struct cli_flag flags[] = {{"config", CLI_VALUE, CONFIG},
                                         {NULL, CLI_ALONE, 0}};
 
 static const char help[] =
-    "boskos-mason: makes resources out of other resources\n"
+    "boskos-mason - makes resources out of other resources\n"
     "\n"
-    "  boskos-mason --config FILE --builder TYPE=PATH [flags]\n"
+    "Usage: boskos-mason --config FILE --builder TYPE=PATH [flags]\n"
     "\n"
     "For each entry of the config without names whose config.type has a builder: takes its dirty\n"
     "resources (they become cleaning), gives back what they were made of, leases what the entry's\n"
@@ -42,18 +43,20 @@ static const char help[] =
     "stderr\n"
     "is logged. Exit code 0 is success.\n"
     "\n"
-    "  --config FILE            the server's config file, which is followed\n"
+    "Flags (one dash or two; --flag value or --flag=value)\n"
+    "  --config FILE            the server's config file, read anew when it changes\n"
     "  --builder TYPE=PATH      the program for that config.type; may be given again\n"
     "  --cleaner-count N        builders at once, 1 to 1000 (15)\n"
     "  --fulfiller-count N      threads that lease what is needed (4)\n"
     "  --syncer-count N         threads that store and release (4)\n"
-    "  --period TIME            between looks for dirty resources (15s)\n"
-    "  --heartbeat-period TIME  between heartbeats of all that is held (10m)\n"
-    "  --time-limit TIME        of one builder: then it is ended, and failed (1h)\n"
-    "  --grace TIME             from SIGTERM to SIGKILL (10s)\n"
-    "  --metrics-port PORT      the page /metrics; 0 is none (9090)\n"
+    "  --period DURATION        between looks for dirty resources (15s)\n"
+    "  --heartbeat-period DURATION\n"
+    "                           between heartbeats of all that is held (10m)\n"
+    "  --time-limit DURATION    of one builder: then it is ended, and failed (1h)\n"
+    "  --grace DURATION         from SIGTERM to SIGKILL of a builder (10s)\n"
+    "  --metrics-port N         of the page for Prometheus; 0: none (9090)\n"
     "  --owner NAME             of the leases (mason)\n" PROGRAM_DAEMON_HELP "\n"
-    "Examples:\n"
+    "Examples\n"
     "  boskos-mason --config boskos.yaml --builder ClusterCreator=/usr/lib/boskos/cluster.sh\n"
     "  boskos-mason --boskos-url http://localhost:8080 --config boskos.yaml \\\n"
     "      --builder A=./a --builder B=./b --cleaner-count 3 --time-limit 30m\n";
@@ -82,9 +85,7 @@ static bool read_builder(struct mason *m, const char *value)
             return cli_wrong(cli, "--builder: there are two for type %s", m->builders[i].type);
     }
     struct builder *b = &m->builders[m->builders_count++];
-    b->type = must_malloc(size + 1);
-    memcpy(b->type, value, size);
-    b->type[size] = '\0';
+    b->type = program_copy(value, size);
     b->path = equals + 1;
     return true;
 }
@@ -94,17 +95,17 @@ static bool argument(struct program *p, const struct cli_argument *a, void *cont
     struct mason *m = context;
     if (a->flag == NULL) return cli_wrong(&p->cli, "\"%s\": takes no words", a->text);
     const char *name = a->flag->name;
-    switch (a->flag->number) {
-    case CONFIG: m->config.path = a->value; return true;
+    switch ((enum flag)a->flag->number) {
+    case CONFIG: m->config.path = a->value[0] == '\0' ? NULL : a->value; return true;
     case BUILDER: return read_builder(m, a->value);
-    case CLEANERS: return read_count(p, name, a->value, &m->crews[POOL_BUILD]);
-    case FULFILLERS: return read_count(p, name, a->value, &m->crews[POOL_FULFILL]);
-    case SYNCERS: return read_count(p, name, a->value, &m->crews[POOL_SYNC]);
+    case CLEANERS: return read_count(p, name, a->value, &m->crews[CREW_BUILD]);
+    case FULFILLERS: return read_count(p, name, a->value, &m->crews[CREW_FULFILL]);
+    case SYNCERS: return read_count(p, name, a->value, &m->crews[CREW_SYNC]);
     case PERIOD: return cli_span(&p->cli, name, a->value, &m->period_ns);
     case HEARTBEAT: return cli_span(&p->cli, name, a->value, &m->heartbeat_ns);
     case LIMIT: return cli_span(&p->cli, name, a->value, &m->limit_ns);
     case GRACE: return cli_span(&p->cli, name, a->value, &m->grace_ns);
-    case PORT: m->has_port = true; return page_port(p, name, a->value, &m->port);
+    case PORT: m->has_port = true; return pages_port(p, name, a->value, &m->port);
     }
     return true;
 }
@@ -125,15 +126,16 @@ static int check(struct mason *m)
 static int run(struct mason *m)
 {
     struct program *p = &m->program;
-    struct page *page = NULL;
+    struct pages *pages = NULL;
     bool is_new;
     int code = check(m);
     if (code == 0) code = watched_refresh(p, &m->config, &is_new);
     if (code != 0) return code;
+    p->end_within_ms = m->grace_ns / (int64_t)NS_PER_MS + GIVE_BACK_END_MS;
     code = program_start(p);
-    if (code == 0) code = page_start(p, m->port, m->has_port, mason_page, m, &page);
+    if (code == 0) code = pages_start_figures(p, m->port, m->has_port, mason_figures, m, &pages);
     if (code == 0) code = mason_work(m);
-    page_stop(page);
+    pages_stop(pages);
     return program_end(p, code);
 }
 
@@ -148,16 +150,20 @@ int main(int argc, char **argv)
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&m->changed, &attributes);
     (void)pthread_condattr_destroy(&attributes);
-    m->crews[POOL_BUILD].size = 15;
-    m->crews[POOL_FULFILL].size = 4;
-    m->crews[POOL_SYNC].size = 4;
+    m->crews[CREW_BUILD].size = 15;
+    m->crews[CREW_FULFILL].size = 4;
+    m->crews[CREW_SYNC].size = 4;
     m->period_ns = 15 * (int64_t)NS_PER_S;
     m->heartbeat_ns = 600 * (int64_t)NS_PER_S;
     m->limit_ns = 3600 * (int64_t)NS_PER_S;
     m->grace_ns = 10 * (int64_t)NS_PER_S;
-    m->port = PAGE_PORT_DEFAULT;
+    m->port = PAGES_FIGURES_PORT;
+    give_back_options(&m->program.options);
     if (program_read(&m->program, argc, argv, flags, argument, m, &code)) code = run(m);
-    mason_free(m);
+    mason_free_tallies(m);
+    for (size_t i = 0; i < m->builders_count; i++)
+        free(m->builders[i].type);
+    watched_release(&m->config);
     (void)pthread_cond_destroy(&m->changed);
     (void)pthread_mutex_destroy(&m->lock);
     free(m);

@@ -4,22 +4,21 @@
 // cycle says it needs, has a builder make it, and gives it back free. What a builder does is not
 // known here.
 //
-// main.c reads the command line, jobs.c has the jobs and the threads that work on them, cycle.c is
-// what is done at each stage, build.c speaks with the builder.
+// main.c reads the command line, take.c takes, jobs.c keeps the list of jobs, crews.c has the
+// threads that work on them, cycle.c what is done at each stage, build.c speaks with the builder,
+// figures.c tells what of all this.
 //
 // A job is worked on by one thread at a time (is_busy). `lock` guards the list of jobs, their
 // stages, and what they have leased, which others look at.
 #ifndef CLIENT_MASON_MASON_H
 #define CLIENT_MASON_MASON_H
 
-#include "client/page.h"
-#include "client/subprocess.h"
+#include "client/pages.h"
 #include "client/watched.h"
 
 #define MASON_POOL_MAX 1000u // threads of one pool
 #define MASON_JOBS_MAX 1000u
 #define MASON_BUILDERS_MAX 1000u
-#define MASON_LEASED_MAX 10000u              // of one job
 #define MASON_OUTPUT_BYTES_MAX (192u * 1024) // of a builder: less than a body of Boskos may have
 #define MASON_LEASED_KEY "leasedResources"
 
@@ -51,35 +50,43 @@ enum stage {
     STAGE_DONE
 };
 
+// A lease of a job. What is lost is not given back: it may be another job's by now.
+struct part {
+    struct boskos_resource *resource;
+    bool is_lost;
+};
+
 struct job {
     struct job *next; // the older ones come first
     enum stage stage;
     bool is_busy;
     int64_t due_ms;
     struct plan plan;
-    struct boskos_resource *resource;
-    struct boskos_resource **leased; // those of one need after those of another
+    struct part whole;   // what is made
+    struct part *leased; // what it is made of: those of one need after those of another
     size_t leased_count;
-    size_t released;            // of leased, to the state that is the resource's name
+    size_t released;            // of leased, to the state that is the whole's name
     bool is_waiting;            // a release is in doubt: nothing more until it is settled
     struct boskos_pairs *made;  // by the builder
-    struct boskos_cancel *lost; // set when one of them is lost
+    struct boskos_cancel *lost; // set when one of them is
     int64_t began_ms;
 };
 
+// Of one type.
 struct tally {
     char *type;
-    uint64_t built, failed;
+    uint64_t made, failed;
 };
 
-enum pool_kind { POOL_FULFILL, POOL_BUILD, POOL_SYNC };
-#define POOLS 3u
+enum crew_kind { CREW_FULFILL, CREW_BUILD, CREW_SYNC };
+#define CREWS 3u
 
 struct mason;
 
+// Threads for some stages.
 struct crew {
     struct mason *mason;
-    enum pool_kind kind;
+    enum crew_kind kind;
     size_t size;
     pthread_t *threads;
     size_t started;
@@ -91,9 +98,9 @@ struct mason {
     size_t builders_count;
     int64_t period_ns, heartbeat_ns, limit_ns, grace_ns;
     uint16_t port;
-    bool has_port;
+    bool has_port; // the command line gave it
     struct watched config;
-    struct crew crews[POOLS];
+    struct crew crews[CREWS];
     size_t next; // the entry of the config that is asked for first
 
     pthread_mutex_t lock; // of what follows
@@ -101,19 +108,28 @@ struct mason {
     struct job *jobs;
     size_t jobs_count;
     bool is_ending; // no more jobs come
-    int64_t end_ms; // when releases should be done by, once it ends
     struct tally *tallies;
     size_t tallies_count;
 };
 
-int64_t mason_now_ms(void);
+void mason_lock(struct mason *m);
+void mason_unlock(struct mason *m);
 
 // ---- jobs.c ----
 
-// Until the program is to end. Then all that is held goes back.
-int mason_work(struct mason *m);
-void mason_page(void *context, struct buffer *out);
-void mason_free(struct mason *m);
+// A job for a resource, which it takes over. NULL, and the resource is not taken, when there is no
+// descriptor.
+struct job *mason_job_new(const struct config_entry *e, const struct builder *builder,
+                          struct boskos_resource *resource);
+
+// To the end of the list.
+void mason_job_add(struct mason *m, struct job *job);
+
+// Off the list, and counted. With the lock held.
+void mason_job_end(struct mason *m, struct job *job, bool has_failed);
+
+// How many jobs there are of a type; NULL: of all.
+size_t mason_jobs_of(struct mason *m, const char *type);
 
 // May the job ask for one more of that type? Not before older ones have all they need of it: so two
 // jobs never wait for each other. Always false when the job is to fail.
@@ -122,19 +138,42 @@ bool mason_may_ask(struct mason *m, const struct job *job, const struct need *ne
 // Takes the lease into the job.
 void mason_add_leased(struct mason *m, struct job *job, struct boskos_resource *resource);
 
+// Has any job leased that?
+bool mason_has_leased(struct mason *m, const char *name);
+
+bool mason_is_lost(struct mason *m, const struct part *part);
+
+// A lease is lost: its job is to fail. For boskos_heartbeat; context is the mason.
+boskos_lost_function mason_on_lost;
+
+void mason_free_tallies(struct mason *m);
+
+// ---- crews.c ----
+
+// Starts the threads. Returns 0, or PROGRAM_FAILED after it was said why not.
+int mason_start_crews(struct mason *m);
+
+// Gives up all jobs, and waits until all they had is given back.
+void mason_end_crews(struct mason *m);
+
+// ---- take.c ----
+
+// Until the program is to end. Then all that is held goes back.
+int mason_work(struct mason *m);
+
 // ---- cycle.c ----
 
 // One stage of a job; what the next one is.
 enum stage mason_step(struct mason *m, struct job *job, enum stage stage);
-
-// give_back, in less time when the program is to end.
-int mason_give_back(struct mason *m, const struct boskos_resource *resource, const char *dest,
-                    bool *ret_is_doubted);
 
 // ---- build.c ----
 
 // Runs the builder. False, after it was logged, when it failed; else *ret_made is what it said,
 // caller frees.
 bool mason_build(struct mason *m, struct job *job, struct boskos_pairs **ret_made);
+
+// ---- figures.c ----
+
+pages_figures mason_figures;
 
 #endif

@@ -8,14 +8,7 @@
 
 #include "base/banned.h"
 
-enum {
-    OK = 200,
-    BAD_REQUEST = 400,
-    NOT_FOUND = 404,
-    NOT_ALLOWED = 405,
-    BAD_GATEWAY = 502,
-    UNAVAILABLE = 503
-};
+enum { OK = 200, BAD_REQUEST = 400, NOT_FOUND = 404, NOT_ALLOWED = 405, BAD_GATEWAY = 502 };
 
 static void write_count(struct buffer *out, const char *type, const char *state, int64_t count)
 {
@@ -99,20 +92,12 @@ void exporter_update(struct exporter *e)
 
 // ---- pages ----------------------------------------------------------------------
 
-void exporter_answer_prometheus(void *context, const struct pages_request *request,
-                                struct page *page)
+void exporter_figures(void *context, struct buffer *out)
 {
     struct exporter *e = context;
-    if (strcmp(request->path, "/metrics") != 0) {
-        page_refuse(page, NOT_FOUND, "not found");
-        return;
-    }
-    if (!page_only_reads(request, page)) return;
     (void)pthread_mutex_lock(&e->lock);
-    buffer_text(&page->body, buffer_as_text(&e->text));
+    buffer_text(out, buffer_as_text(&e->text));
     (void)pthread_mutex_unlock(&e->lock);
-    page->content_type = PAGE_PROMETHEUS;
-    if (page->body.size == 0) page_refuse(page, UNAVAILABLE, "the server was not asked yet");
 }
 
 // As the original program answers, on any path; but what is the server's fault is no 404.

@@ -13,7 +13,7 @@ struct exporter {
     struct program_list states; // shown by name; the rest is `other`
     struct program_list failed; // types that could not be read in the last round
     int64_t period_ns;
-    uint64_t port, metrics_port; // 0: none
+    uint16_t port, metrics_port; // 0: none
 
     pthread_mutex_t lock; // of what follows
     struct buffer text;   // the page of the last round; empty before the first one
@@ -23,6 +23,7 @@ struct exporter {
 void exporter_update(struct exporter *e);
 
 // The pages, called by their threads. context is the exporter.
-pages_answer exporter_answer_json, exporter_answer_prometheus;
+pages_answer exporter_answer_json;
+pages_figures exporter_figures;
 
 #endif

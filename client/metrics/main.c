@@ -56,12 +56,6 @@ static const char help[] =
     "  curl 'http://localhost:8080/?type=gce-project'\n"
     "  curl http://localhost:9090/metrics\n";
 
-static bool read_port(struct program *p, const char *name, const char *value, uint64_t *ret_port)
-{
-    return cli_number(value, 65535, ret_port) ||
-           cli_wrong(&p->cli, "--%s: \"%s\" is no port", name, value);
-}
-
 static bool argument(struct program *p, const struct cli_argument *a, void *context)
 {
     struct exporter *e = context;
@@ -72,8 +66,8 @@ static bool argument(struct program *p, const struct cli_argument *a, void *cont
     case RESOURCE_TYPE: return program_list_add(p, name, a->value, &e->types.given);
     case FROM_CONFIG: e->types.file.path = a->value[0] == '\0' ? NULL : a->value; return true;
     case RESOURCE_STATE: return program_list_add(p, name, a->value, &e->states);
-    case PORT: return read_port(p, name, a->value, &e->port);
-    case METRICS_PORT: return read_port(p, name, a->value, &e->metrics_port);
+    case PORT: return pages_port(p, name, a->value, &e->port);
+    case METRICS_PORT: return pages_port(p, name, a->value, &e->metrics_port);
     case PERIOD: return cli_span(&p->cli, name, a->value, &e->period_ns);
     case IGNORED_BOOL: return cli_bool(&p->cli, name, a->value, &unused);
     case IGNORED: return true;
@@ -85,12 +79,9 @@ static int serve(struct exporter *e)
 {
     struct pages *json = NULL, *prometheus = NULL;
     struct program *p = &e->program;
-    int code = PROGRAM_OK;
-    if (e->port != 0)
-        code = pages_start(p, (unsigned)e->port, PAGE_THREADS, exporter_answer_json, e, &json);
-    if (code == PROGRAM_OK && e->metrics_port != 0)
-        code = pages_start(p, (unsigned)e->metrics_port, 2, exporter_answer_prometheus, e,
-                           &prometheus);
+    int code = pages_start(p, e->port, PAGE_THREADS, exporter_answer_json, e, &json);
+    if (code == PROGRAM_OK)
+        code = pages_start_figures(p, e->metrics_port, true, exporter_figures, e, &prometheus);
     if (code == PROGRAM_OK) {
         program_log(p, LOG_INFO, "boskos-metrics is ready: %zu types", e->types.all.count);
         do
@@ -113,7 +104,7 @@ int main(int argc, char **argv)
 {
     struct exporter e = {.period_ns = INT64_C(30000000000),
                          .port = 8080,
-                         .metrics_port = 9090,
+                         .metrics_port = PAGES_FIGURES_PORT,
                          .lock = PTHREAD_MUTEX_INITIALIZER};
     struct program *p = &e.program;
     int code;

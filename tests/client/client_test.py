@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import boskosd  # noqa: E402
 import proxy  # noqa: E402
+from side_by_side import long_form, main, slow  # noqa: E402, F401
 
 PATIENCE = 60
 

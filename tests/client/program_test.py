@@ -13,19 +13,22 @@ FAULTS = ("refuse", "close", "garbage", "html", "empty", "redirect", "500", "503
 class Program:
     """A program in the background; what it says on stderr is in `log`."""
 
-    def __init__(self, words, log_path):
+    def __init__(self, words, folder, log_path):
         self.log_path = log_path
         with open(log_path, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=folder)
 
     def log(self):
-        with open(self.log_path, encoding="utf-8") as f:
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
             return f.read()
 
     def stop(self, number=15):
         """Ends it; the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it was expected to end:\n{self.log()}") from None
 
     def end(self):
         if self.process.poll() is None:
@@ -49,7 +52,8 @@ class ProgramTest(ClientTest):
 
     def start(self, *flags, **more):
         self.starts = getattr(self, "starts", 0) + 1
-        p = Program(self.words(*flags, **more), os.path.join(self.folder, f"program-{self.starts}.log"))
+        p = Program(self.words(*flags, **more), self.folder,
+                    os.path.join(self.folder, f"program-{self.starts}.log"))
         self.addCleanup(p.end)
         return p
 

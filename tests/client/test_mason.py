@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
 """boskos-mason against a real boskosd: its cycle, and what builders, the server and signals do to it."""
 
-import os
 import shutil
 import time
-import unittest
 
 from worker_test import *  # noqa: F403
 
@@ -28,18 +26,22 @@ printf '%s\n' '{"ip": "10.0.0.1", "note": "a\nb"}'
 
 
 class MasonTest(WorkerTest):
-    PROGRAM = "MASON"
+    PROGRAM = "BOSKOS_MASON"
     CONFIG = CONFIG
 
     def setUp(self):
         super().setUp()
-        self.config = os.path.join(self.folder, "mason.yaml")
-        boskosd.put_file(self.config, self.CONFIG)
+        self.configure(self.CONFIG)
 
-    def mason(self, text, *flags, url=None):
-        return self.worker("--config", self.config, "--builder", "Creator=" + self.script("builder", text), "--period",
-                           "200ms", "--heartbeat-period", "100ms", "--metrics-port", "0", "--grace", "500ms", *flags,
-                           url=url)
+    def configure(self, text):
+        self.config = self.file("mason.yaml", text)
+
+    def mason(self, text, *flags):
+        return self.start("--config", self.config, "--builder", "Creator=" + self.script("builder", text), "--period",
+                          "200ms", "--heartbeat-period", "100ms", "--metrics-port", "0", "--grace", "500ms", *flags)
+
+    def all_states(self):
+        return [r["state"] for r in self.d.resources().values()]
 
     def cluster(self, type="cluster"):
         return next(r for r in self.d.resources().values() if r["type"] == type)
@@ -62,7 +64,7 @@ class MasonTest(WorkerTest):
     def check_all_back(self):
         """Nothing is owned, nothing is left leased or belongs to anything."""
         self.assertEqual(self.owned(), [])
-        self.assertLessEqual(set(self.states().values()), {"free", "dirty"})
+        self.assertLessEqual(set(self.all_states()), {"free", "dirty"})
 
 
 class Cycle(MasonTest):
@@ -141,13 +143,13 @@ class Cycle(MasonTest):
         self.assertEqual(self.cluster()["userdata"]["leasedResources"], "- 'acc-3'\n- 'acc-1'\n")
 
     def test_the_config_is_followed(self):
-        boskosd.put_file(self.config, CONFIG.replace("Creator", "Other"))
+        self.configure(CONFIG.replace("Creator", "Other"))
         w = self.mason(BUILDER)
         time.sleep(0.5)
         self.assertEqual(self.cluster()["state"], "dirty")
-        boskosd.put_file(self.config, "resources: [")
+        self.configure("resources: [")
         self.eventually("it is said", lambda: "mason.yaml" in w.log())
-        boskosd.put_file(self.config, CONFIG)
+        self.configure(CONFIG)
         self.eventually("it is made", self.is_made)
 
     def test_the_page(self):
@@ -155,6 +157,8 @@ class Cycle(MasonTest):
         self.mason(BUILDER, "--metrics-port", str(port))
         key = 'boskos_mason_jobs_total{type="cluster",result="made"}'
         self.eventually("it is counted", lambda: self.page(port).get(key) == 1)
+        self.assertEqual(self.page(port)['boskos_mason_jobs{stage="build"}'], 0)
+        self.check_page_port("--config", self.config, "--builder=Creator=/bin/true")
 
 
 class Several(MasonTest):
@@ -191,7 +195,7 @@ class Builders(MasonTest):
         self.assertEqual(w.stop(), 0)
         self.check_all_back()
         self.assertEqual(self.cluster()["state"], "dirty")
-        accounts = [s for n, s in self.states().items() if n.startswith("acc-")]
+        accounts = [s for s, _ in self.states("acc-1", "acc-2", "acc-3")]
         self.assertGreaterEqual(accounts.count("dirty"), 2, accounts)
         self.free_dirty()
 
@@ -210,12 +214,12 @@ class Builders(MasonTest):
         self.assertFalse(any(self.is_alive(p) for p in self.note("pids")[0].split()))
 
     def test_nothing_to_store_and_input_that_is_not_read(self):
-        boskosd.put_file(self.config, CONFIG.replace("zone: b", "x" * 500000))
+        self.configure(CONFIG.replace("zone: b", "x" * 500000))
         self.mason("exit 0\n")
         self.eventually("it is made", self.is_made)
 
     def test_much_input_and_much_output(self):
-        boskosd.put_file(self.config, CONFIG.replace("zone: b", "x" * 500000))
+        self.configure(CONFIG.replace("zone: b", "x" * 500000))
         self.mason("printf '{\"size\": \"%s\", \"more\": \"' $(wc -c); head -c 100000 /dev/zero | tr '\\0' y; echo '\"}'\n")
         self.eventually("it is made", self.is_made)
         self.assertGreater(int(self.cluster()["userdata"]["size"]), 500000)
@@ -277,7 +281,7 @@ class Ends(MasonTest):
             self.free_dirty()
             time.sleep(0.1)
         self.eventually("nothing else is out of place", lambda: self.free_dirty() or
-                        sorted(self.states().values()) == sorted(["free", "free", *[self.cluster()["name"]] * 2]))
+                        sorted(self.all_states()) == sorted(["free", "free", *[self.cluster()["name"]] * 2]))
 
     def test_a_lost_part_ends_it_and_the_rest_goes_back(self):
         w = self.mason(self.HANG, "--period", "1h")
@@ -292,7 +296,7 @@ class Ends(MasonTest):
 class Faults(MasonTest):
     """What the server does: each fault of each call, then all is as it should be."""
 
-    def cycle(self, path, fault):
+    def cycle(self, w, path, fault):
         """The cluster is used and comes back, with the fault at the path on its way to be made anew."""
         name = self.cluster()["name"]
         self.proxy.only, self.proxy.script = path, [fault]
@@ -300,31 +304,60 @@ class Faults(MasonTest):
         self.assertEqual(self.d.release(name, "dirty").status, 200)
         end = time.monotonic() + PATIENCE
         while self.proxy.script or not self.is_made() or self.owned():
-            self.assertLess(time.monotonic(), end, (self.d.resources(), self.workers[-1].log()))
+            self.assertLess(time.monotonic(), end, (self.d.resources(), w.log()))
             self.free_dirty()
             time.sleep(0.02)
 
-    def test_each_fault_of_each_call(self):
+    def check_faults(self, path, *faults):
         w = self.mason("cat > /dev/null; echo '{\"a\": \"b\"}'\n")
         self.eventually("it is made", self.is_made)
-        for path in ("/acquire", "/acquirebystate", "/update", "/release"):
-            for fault in ("refuse", "close", "lose", "half", "cut", "garbage", "html", "empty", "redirect", "500", "502!"):
-                if (path, fault) in (("/release", "empty"), ("/update", "empty")):
-                    continue  # that is what success looks like
-                with self.subTest(path=path, fault=fault):
-                    self.cycle(path, fault)
+        for fault in faults:
+            with self.subTest(path=path, fault=fault):
+                self.cycle(w, path, fault)
         self.assertEqual(w.stop(), 0)
         self.assertEqual(self.owned(), [])
-        self.assertEqual(sorted(x for x in self.states().values() if x not in ("free", "dirty")),
+        self.assertEqual(sorted(x for x in self.all_states() if x not in ("free", "dirty")),
                          [self.cluster()["name"]] * 2)
 
+    # Each once. Nothing in a reply is what success looks like to a release and an update.
+
+    @slow
+    def test_faults_of_acquire(self):
+        self.check_faults("/acquire", "lose", "half", "empty")
+
+    @slow
+    def test_faults_of_acquirebystate(self):
+        self.check_faults("/acquirebystate", "cut", "html", "502!")
+
+    @slow
+    def test_faults_of_update(self):
+        self.check_faults("/update", "refuse", "garbage", "redirect")
+
+    @slow
+    def test_faults_of_release(self):
+        self.check_faults("/release", "close", "500", "lose")
+
+    ALL = ("refuse", "close", "lose", "half", "cut", "garbage", "html", "redirect", "500", "502!", "hang")
+
+    @long_form
+    def test_all_faults_of_acquire(self):
+        self.check_faults("/acquire", "empty", *self.ALL)
+
+    @long_form
+    def test_all_faults_of_acquirebystate(self):
+        self.check_faults("/acquirebystate", "empty", *self.ALL)
+
+    @long_form
+    def test_all_faults_of_update(self):
+        self.check_faults("/update", *self.ALL)
+
+    @long_form
+    def test_all_faults_of_release(self):
+        self.check_faults("/release", *self.ALL)
+
+    @slow
     def test_a_server_that_hangs(self):
-        w = self.mason("cat > /dev/null\n")
-        self.eventually("it is made", self.is_made)
-        for path in ("/acquirebystate", "/release"):
-            with self.subTest(path):
-                self.cycle(path, "hang")
-        self.assertEqual(w.stop(), 0)
+        self.check_faults("/acquirebystate", "hang")
 
     def test_a_server_that_comes_late_and_goes(self):
         self.proxy.down = True
@@ -350,9 +383,8 @@ class Example(MasonTest):
         CONFIG = f.read()
 
     def test_it_builds_a_cluster(self):
-        builder = os.path.join(self.folder, "builder.sh")
-        shutil.copy(os.path.join(self.EXAMPLE, "builder.sh"), builder)
-        w = self.worker("--config", self.config, "--builder", "TwoMachines=" + builder, "--period", "200ms",
+        builder = shutil.copy(os.path.join(self.EXAMPLE, "builder.sh"), self.folder)
+        w = self.start("--config", self.config, "--builder", "TwoMachines=" + builder, "--period", "200ms",
                         "--metrics-port", "0")
         self.eventually("it is made", lambda: self.is_made("machine-cluster"))
         self.assertEqual(self.cluster("machine-cluster")["userdata"]["members"], "machine-1 machine-2")
@@ -362,22 +394,21 @@ class Example(MasonTest):
 
 class CommandLine(MasonTest):
     def test_what_is_wrong(self):
-        self.refused("--builder", "A=/bin/true", text="--config must be set")
-        self.refused("--config", self.config, text="--builder must be set")
-        self.refused("--config", self.config, "--builder", "A", text="not TYPE=PATH")
-        self.refused("--config", self.config, "--builder", "A=x", "--builder", "A=y", text="there are two")
-        self.refused("--config", self.config, "--builder", "A=/none/at/all", code=1, text="No such file")
-        self.refused("--config", "/none/at/all", "--builder", "A=/bin/true", code=1, text="No such file")
-        self.refused("word", text="takes no words")
-        boskosd.put_file(self.config, "resources: []\n")
-        self.refused("--config", self.config, "--builder", "A=/bin/true", code=1, text="empty config")
+        some = "--config=" + self.config
+        self.check_usage((("--builder=A=/bin/true",), "--config must be set"), ((some,), "--builder must be set"),
+                         ((some, "--builder=A"), "not TYPE=PATH"),
+                         ((some, "--builder=A=x", "--builder=A=y"), "there are two"),
+                         ((some, "--builder=A=x", "--syncer-count=0"), "is not a number"), (("word",), "takes no words"))
+        for flags in ((some, "--builder=A=/none/at/all"), ("--config=/none/at/all", "--builder=A=/bin/true")):
+            self.assertRegex(self.once(*flags, code=1).stderr, "^[^\n]*No such file[^\n]*\n$")
+        self.configure("resources: []\n")
+        self.assertIn("empty config", self.once(some, "--builder=A=/bin/true", code=1).stderr)
 
     def test_help(self):
-        p = subprocess.run([self.program, "--help"], capture_output=True, text=True, timeout=PATIENCE)
-        self.assertEqual((p.returncode, p.stderr), (0, ""))
-        for flag in ("--config", "--builder", "--cleaner-count", "Examples:"):
-            self.assertIn(flag, p.stdout)
+        self.check_help("--config", "--builder", "--cleaner-count", "--fulfiller-count", "--syncer-count", "--period",
+                        "--heartbeat-period", "--time-limit", "--grace", "--metrics-port", "--owner", "--boskos-url",
+                        "--password-file")
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()
