@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-import unittest
 
 from client_test import *  # noqa: F403
 
@@ -84,6 +83,7 @@ class AsTheOriginal(CtlTest):
         self.bad("time: invalid duration", "acquire", *self.LEASE, "--timeout", "soon")
         self.bad("together", "metrics", "--type=car", "--username", "ann")
 
+    @slow
     def test_acquire_with_a_timeout(self):
         for _ in range(4):
             self.d.acquire(owner="bob")
@@ -181,6 +181,7 @@ class Ours(CtlTest):
         self.assertEqual(self.good("reset", "--type=car", "--state=busy", "--expire=0s", "--target-state=dirty",
                                    owner=None), '{"car-1":"ann"}\n')
 
+    @slow
     def test_wait(self):
         p = self.start("wait", "--type=car", "--state=ready", "--count=2", owner=None)
         time.sleep(0.3)
@@ -331,12 +332,14 @@ class Faults(CtlTest):
         self.proxy.script = []
         self.assertEqual(self.owned(), [])
 
+    @slow
     def test_faults_that_pass(self):
         for action in ("close", "html", "500", "lose"):
             self.proxy.script = [action]
             self.assertIn("car-", self.good("acquire", *self.LEASE))
         self.assertEqual(len(self.owned()), 4)
 
+    @slow
     def test_nobody_there(self):
         port = boskosd.free_ports(1)[0]
         done = self.bad("Couldn't connect", "metrics", "--type=car", url=f"http://127.0.0.1:{port}")
@@ -344,4 +347,4 @@ class Faults(CtlTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -3,7 +3,6 @@
 
 import random
 import re
-import unittest
 
 from program_test import *  # noqa: F403
 
@@ -110,6 +109,7 @@ class CheckConfig(ProgramTest):
         boskosd.put_file(self.d.config_path, text)
         self.eventually("the config is in force", lambda: self.d.figure("boskosd_config_loads_total") > loads)
 
+    @slow
     def test_it_is_what_the_server_does(self):
         dice = random.Random(20261127)
         kinds = set()
@@ -144,6 +144,7 @@ class CheckConfig(ProgramTest):
             if verb == "delay" and not many:
                 self.assertEqual(after[n], before[n])
 
+    @slow
     def test_faults(self):
         for action in FAULTS:
             with self.subTest(action=action):
@@ -181,4 +182,4 @@ class CheckConfig(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -2,7 +2,6 @@
 """boskos-cleaner against a real boskosd, through a proxy that loses and spoils."""
 
 import time
-import unittest
 
 from program_test import *  # noqa: F403
 
@@ -117,24 +116,38 @@ class Cleaner(ProgramTest):
         self.assertFalse(self.is_there(name))
         self.assertEqual(self.states("car-1"), [("dirty", "")])
 
-    def test_faults_that_pass(self):
-        """Each at each call: at last all is clean, and nothing was released twice."""
-        for path in ("/acquire", "/acquirebystate", "/release", "/update", "/v1/resources"):
-            for action in ("refuse", "lose", "500!", "cut", "half", "html", "redirect"):
-                with self.subTest(path=path, action=action):
-                    self.proxy.only, self.proxy.script = None, []
-                    name = self.doom("car-1", "car-2")
-                    self.proxy.only, self.proxy.script = path, [action]
-                    done = self.words("--config", self.path, "--once")
-                    for _ in range(3):
-                        subprocess.run(done, stderr=subprocess.DEVNULL, timeout=PATIENCE, check=False)
-                    self.assertFalse(self.is_there(name))
-                    self.assertEqual(self.owned(), [])
-                    self.assertEqual(self.states("car-1", "car-2"), [("dirty", "")] * 2)
-                    for n in ("car-1", "car-2"):
-                        self.d.call("POST", "/acquirebystate", state="dirty", dest="busy", owner="ann", names=n)
-                        self.d.release(n)
+    PATHS = ("/acquire", "/acquirebystate", "/release", "/update", "/v1/resources")
+    PASSING = ("refuse", "lose", "500!", "cut", "half", "html", "redirect")
 
+    def check_fault(self, path, action):
+        """At last all is clean, and nothing was released twice."""
+        with self.subTest(path=path, action=action):
+            self.proxy.only, self.proxy.script = None, []
+            name = self.doom("car-1", "car-2")
+            self.proxy.only, self.proxy.script = path, [action]
+            done = self.words("--config", self.path, "--once")
+            for _ in range(3):
+                subprocess.run(done, stderr=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+            self.assertFalse(self.is_there(name))
+            self.assertEqual(self.owned(), [])
+            self.assertEqual(self.states("car-1", "car-2"), [("dirty", "")] * 2)
+            for n in ("car-1", "car-2"):
+                self.d.call("POST", "/acquirebystate", state="dirty", dest="busy", owner="ann", names=n)
+                self.d.release(n)
+
+    @slow
+    def test_faults_that_pass(self):
+        """Each at two of the calls."""
+        for i in range(len(self.PASSING) * 2):
+            self.check_fault(self.PATHS[i % len(self.PATHS)], self.PASSING[i % len(self.PASSING)])
+
+    @long_form
+    def test_all_faults_that_pass(self):
+        for path in self.PATHS:
+            for action in self.PASSING:
+                self.check_fault(path, action)
+
+    @slow
     def test_faults_for_good(self):
         name = self.doom("car-1")
         for action in FAULTS:
@@ -183,4 +196,4 @@ class Cleaner(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -5,7 +5,6 @@ import base64
 import os
 import threading
 import time
-import unittest
 
 from client_test import *  # noqa: F403
 
@@ -228,6 +227,7 @@ class Faults(ClientTest):
 
     TRANSIENT = ("refuse", "close", "half", "garbage", "html", "empty", "500", "502", "504", "503:0", "429")
 
+    @slow
     def test_each_fault_once_and_then_an_answer(self):
         for action in self.TRANSIENT + ("lose", "cut", "500!", "502!"):
             for words in (("acquire", "car", "free", "busy", 0), ("update", "car-1", "busy"), ("metric", "car"),
@@ -249,6 +249,7 @@ class Faults(ClientTest):
                     self.check_ended(c)
                     self.assertFalse([line for line in c.logs if line.startswith("error")], c.logs)
 
+    @slow
     def test_each_fault_for_good(self):
         codes = {"refuse": (LOST, CONNECT), "close": LOST, "half": LOST, "garbage": REPLY, "html": REPLY, "500": SERVER,
                  "503:0": SERVER, "429": SERVER, "redirect": REDIRECT, "hang": TIMEOUT}
@@ -403,6 +404,7 @@ class Original(ClientTest):
         super().setUp()
         self.proxy.is_original = True
 
+    @slow
     def test_what_it_cannot(self):
         c = self.client()
         self.check(c("list"), UNSUPPORTED, "is not boskosd")
@@ -503,6 +505,7 @@ class Heartbeats(ClientTest):
 
 
 class ManyThreads(ClientTest):
+    @slow
     def test_clients_at_once_through_a_bad_network(self):
         """Eight clients take and give back while the network loses every third reply: nothing is left, nobody has
         what another has."""
@@ -532,4 +535,4 @@ class ManyThreads(ClientTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

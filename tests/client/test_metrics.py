@@ -5,7 +5,6 @@ import re
 import socket
 import threading
 import time
-import unittest
 
 from program_test import *  # noqa: F403
 
@@ -107,6 +106,7 @@ class Metrics(ProgramTest):
         self.file("config", "resources: [{type: van, names: [a]}]\n")
         self.eventually("there is van alone", lambda: self.counts("van") and not self.counts("car"))
 
+    @slow
     def test_faults_for_good(self):
         p = self.begin("--resource-type=car", "--period=20ms")
         for action in FAULTS:
@@ -127,6 +127,7 @@ class Metrics(ProgramTest):
         self.assertEqual((self.is_up("car"), self.is_up("van")), (0, 1))
         self.assertEqual((self.counts("car"), self.counts("van")["free"]), ({}, 2))
 
+    @slow
     def test_faults_that_pass(self):
         p = self.begin("--resource-type=car", "--period=1h")
         self.eventually("the round is over", self.page)
@@ -135,6 +136,7 @@ class Metrics(ProgramTest):
             self.assertEqual(self.get("/", type="car").status, 200, action)
         self.assertEqual(p.stop(), 0)
 
+    @slow
     def test_a_server_that_hangs(self):
         """The page for Prometheus answers meanwhile, and so does the end."""
         p = self.begin("--resource-type=car", "--period=1h")
@@ -169,4 +171,4 @@ class Metrics(ProgramTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

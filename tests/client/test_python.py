@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-import unittest
 
 from client_test import *  # noqa: F403
 
@@ -167,6 +166,7 @@ class Faults(PythonTest):
                     self.assertEqual(self.proxy.script, [])
                     self.assertEqual(len(self.owned()), 0 if call == "release" else 1)
 
+    @slow
     def test_each_fault_for_good(self):
         for action, kind in (("refuse", (boskos.LostReply, boskos.ConnectError)), ("close", boskos.LostReply),
                              ("half", boskos.LostReply), ("garbage", boskos.BadReply), ("html", boskos.BadReply),
@@ -224,4 +224,4 @@ class Faults(PythonTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()
