@@ -3,6 +3,7 @@
     proxy = Proxy(("127.0.0.1", port))   # in front of that server
     proxy.script = ["500", "lose", "pass"]   # what happens to the next requests, one each; then "pass"
     proxy.only = "/release"                  # the script is for requests of this path; others pass
+    proxy.only = ("/release", "name=car-1")  # or also with this in their parameters
 
 What can happen to a request (times in seconds):
 
@@ -20,6 +21,7 @@ What can happen to a request (times in seconds):
     empty            200 with nothing
     redirect         302 to another path of the proxy
     503:S            503 with Retry-After: S, not forwarded
+    say:TEXT         200 with this text, not forwarded
     NNN              that status, not forwarded
     NNN!             it is forwarded, and that status comes in place of the reply
 
@@ -106,6 +108,12 @@ class Proxy:
         except OSError:
             pass
 
+    def _fits(self, target):
+        path, _, parameters = target.partition("?")
+        if self.only is None or isinstance(self.only, str):
+            return self.only in (None, path)
+        return path == self.only[0] and self.only[1] in parameters
+
     def _reset(self, s):
         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -124,8 +132,7 @@ class Proxy:
         headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines[1:])}
         with self.lock:
             self.seen.append((method, target, headers, body))
-            fits = self.only is None or target.split("?")[0] == self.only
-            action = self.script.pop(0) if fits and self.script else "pass"
+            action = self.script.pop(0) if self.script and self._fits(target) else "pass"
         if self.is_original and target.startswith("/v1/"):
             action = "empty"
         return self._act(s, action, head, body)
@@ -151,6 +158,8 @@ class Proxy:
             return s.sendall(plain(302, b"", b"Location: http://elsewhere.example/login\r\n"))
         if name == "503" and argument:
             return s.sendall(plain(503, b"busy\n", b"Retry-After: %s\r\n" % argument.encode()))
+        if name == "say":
+            return s.sendall(plain(200, argument.encode()))
         if name.isdigit():
             return s.sendall(plain(int(name), b"a fault of the proxy's\n"))
         if name == "delay":

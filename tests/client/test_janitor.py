@@ -119,6 +119,31 @@ resources:
                     self.assertEqual(self.d.release(n, "dirty").status, 200)
 
 
+    def test_a_type_of_which_the_server_refuses_all_leaves_the_others(self):
+        self.proxy.only, self.proxy.script = ("/acquire", "type=many"), ["500", "403"] * 1000
+        w = self.janitor(self.script("clean", "true\n"), types="many,car")
+        self.eventually("the cars are free", lambda: self.in_state("car-1", "car-2"))
+        self.eventually("it is said", lambda: "type many: nothing acquired: " in w.log())
+        self.proxy.script = []
+        self.eventually("the rest is free too", lambda: self.in_state(*self.d.resources()))
+
+    def test_one_that_cannot_be_given_back_leaves_the_others(self):
+        """It has failed, comes again in the same round, and its release is refused from then on."""
+        self.d.call("POST", "/acquirebystate", state="dirty", dest="gone", owner="ann",
+                    names=",".join(f"m-{i}" for i in range(1, 40)))
+        w = self.janitor(self.script("clean", 'case "$1" in --many*) exit 1;; esac\n'), types="many,car")
+        self.eventually("it has failed", lambda: "cleaning failed" in w.log() and self.in_state("car-1", "car-2"))
+        self.proxy.only, self.proxy.script = ("/release", "name=m-0"), ["403"] * 1000
+        self.eventually("its release is refused", lambda: "m-0 is not released" in w.log())
+        self.d.acquire()
+        self.assertEqual(self.d.release("car-1", "dirty").status, 200)
+        self.eventually("the car is free", lambda: self.in_state("car-1"))
+        self.assertEqual(self.owned("Janitor"), ["m-0"])
+        self.proxy.script = []
+        self.assertEqual(w.stop(), 0)
+        self.assertTrue(self.in_state("m-0", state="dirty"))
+
+
 class Program(JanitorTest):
     """What the program does."""
 
@@ -217,8 +242,37 @@ class Ends(JanitorTest):
         self.assertEqual(self.owned("ann"), ["car-1"])
 
 
+    def test_a_lost_lease_that_is_acquired_again_is_not_released_by_the_first_cleaning(self):
+        path = self.script("clean", 'trap "" TERM\necho $$ >> pids\nwhile ! test -e go.$$; do sleep 0.05; done\n')
+        w = self.janitor(path, "--grace", "1h", types="car")
+        first = self.eventually("it runs", lambda: self.note("pids"))[0]
+        self.assertEqual(self.d.release("car-1", "dirty", "Janitor").status, 200)
+        self.assertEqual(self.d.acquire(state="dirty", dest="busy", owner="ann").status, 200)
+        self.eventually("the loss is seen", lambda: "car-1 is lost" in w.log())
+        self.assertEqual(self.d.release("car-1", "dirty").status, 200)
+        second = self.eventually("it runs again", lambda: self.note("pids")[1:])[0]
+        self.file("go." + first, "")
+        self.eventually("the first one has ended", lambda: "the lease was lost" in w.log())
+        time.sleep(0.2)
+        self.assertEqual(self.owned("Janitor"), ["car-1"])
+        self.assertEqual(self.proxy.targets("/release"), [])
+        self.file("go." + second, "")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+        self.assertEqual(w.stop(), 0)
+
+
 class Faults(JanitorTest):
     """What the server does."""
+
+    def test_another_type_than_asked_for(self):
+        """What was not asked for is not cleaned: the program would be told the wrong thing."""
+        self.proxy.only, self.proxy.script = "/acquire", ['say:{"type":"gcp-project","name":"p-1","state":"cleaning",'
+                                                          '"owner":"Janitor","lastupdate":"2026-01-01T00:00:00Z"}']
+        w = self.janitor(self.script("clean", 'echo "$1" >> ran\n'), types="car")
+        self.eventually("it goes on", lambda: self.in_state("car-1"))
+        self.assertEqual(self.note("ran"), ["--car=car-1"])
+        self.assertIn("asked for type car, and was given p-1 of type gcp-project", w.log())
+        self.assertEqual(w.stop(), 0)
 
     def check_faults(self, path, *faults):
         """Each fault at a request of the path: the car is cleaned all the same, and is nobody's at last."""

@@ -142,6 +142,22 @@ class Cycle(MasonTest):
         self.eventually("it is made", self.is_made)
         self.assertEqual(self.cluster()["userdata"]["leasedResources"], "- 'acc-3'\n- 'acc-1'\n")
 
+    def test_a_kill_before_it_is_free_leaves_all_that_belongs_to_it(self):
+        """Its parts are in the state that is its name, and the next mason finds them there."""
+        name = self.cluster()["name"]
+        self.proxy.only, self.proxy.script = ("/release", "name=" + name), ["hang"] * 10
+        w = self.mason(BUILDER)
+        self.eventually("all but one is released", lambda: len(self.proxy.targets("/release")) == 3)
+        w.end()
+        self.proxy.script = []
+        self.assertTrue(self.in_state("acc-1", "acc-2", state=name))
+        self.assertEqual((self.cluster()["state"], self.owned()), ("cleaning", [name]))
+        self.d.call("POST", "/reset", type="cluster", state="cleaning", dest="dirty", expire="0s")
+        self.mason(BUILDER)
+        self.eventually("the old ones are dirty", lambda: self.in_state("acc-1", "acc-2", state="dirty"))
+        self.free_dirty()
+        self.eventually("it is made", self.is_made)
+
     def test_the_config_is_followed(self):
         self.configure(CONFIG.replace("Creator", "Other"))
         w = self.mason(BUILDER)
@@ -184,6 +200,36 @@ class Several(MasonTest):
         self.d.release("acc-1")
         self.eventually("the other one is made", lambda: self.is_made() and self.is_made("farm", 4))
         self.assertEqual(w.stop(), 0)
+
+
+    def test_a_type_of_which_the_server_refuses_all_leaves_the_others(self):
+        self.proxy.only, self.proxy.script = ("/acquire", "type=cluster"), ["500", "403"] * 1000
+        w = self.mason(BUILDER)
+        self.eventually("the farm is made", lambda: self.is_made("farm", 4))
+        self.assertIn("type cluster: nothing acquired: ", w.log())
+        self.proxy.script = []
+        self.eventually("the cluster is made", self.is_made)
+
+    def test_a_part_that_was_lost_and_is_another_ones_now(self):
+        """The first one's builder takes its time to end; then what it lost must be left alone."""
+        for _ in range(2):
+            self.d.acquire("account")
+        w = self.mason('case $(cat) in *"zone: b"*) trap "" TERM; echo $$ > pid; while ! test -e go; do sleep 0.05; done;; '
+                       '*) touch farm; while ! test -e end; do sleep 0.05; done;; esac\n', "--grace", "1h")
+        self.eventually("the cluster is being built", lambda: self.note("pid"))
+        self.d.release("acc-2")
+        self.eventually("the farm has one", lambda: self.d.resources()["acc-2"]["owner"] == "mason")
+        self.assertEqual(self.d.release("acc-3", "dirty", "mason").status, 200)
+        self.assertEqual(self.d.acquire("account", "dirty").json["name"], "acc-3")
+        self.eventually("the loss is seen", lambda: "acc-3 is lost" in w.log())
+        self.d.release("acc-3")
+        self.eventually("the farm has it", lambda: os.path.exists(os.path.join(self.folder, "farm")))
+        self.script("go", "")
+        self.eventually("the cluster is given up", lambda: "not made" in w.log())
+        self.assertEqual(self.d.resources()["acc-3"]["owner"], "mason")
+        self.assertEqual([t for t in self.proxy.targets("/release") if "name=acc-3&" in t], [])
+        self.script("end", "")
+        self.eventually("the farm is made", lambda: self.is_made("farm", 4))
 
 
 class Builders(MasonTest):
@@ -358,6 +404,15 @@ class Faults(MasonTest):
     @slow
     def test_a_server_that_hangs(self):
         self.check_faults("/acquirebystate", "hang")
+
+    def test_another_type_than_asked_for(self):
+        """It is not built of, and not asked for without end."""
+        self.proxy.only, self.proxy.script = ("/acquire", "type=account"), [
+            'say:{"type":"cluster","name":"acc-3","state":"leased","owner":"mason","lastupdate":"2026-01-01T00:00:00Z"}'] * 3
+        w = self.mason(BUILDER)
+        self.eventually("it is made", self.is_made)
+        self.assertIn("asked for type account, and was given acc-3 of type cluster", w.log())
+        self.assertTrue(self.in_state("acc-3"))
 
     def test_a_server_that_comes_late_and_goes(self):
         self.proxy.down = True
