@@ -12,10 +12,13 @@ Of each DOCUMENT every ```console block is played, in order, against one daemon 
                       printed too
   boskosd --import dump.json --data-dir var
                       run in place of the start: the daemon is started by the next one. dump.json is that of tests/daemon
-  boskosd ... &       starts the daemon; prints nothing
+  boskosd ... &       starts the daemon, if it does not run; prints nothing
+  boskos-mason ... &, boskos-janitor ... &
+                      run in the document's folder until its end, with the daemon's own port in place of 8080; print
+                      nothing
 
-The daemon's config is the first ```yaml block of the document that has `resources:`, or else deploy/example.yaml.
-Times, uptimes and digests differ from run to run and are compared as such. A document with the line `| metric | type |` at
+The daemon's config is the first ```yaml block of the document that has `resources:`, or boskos.yaml beside it, or else
+deploy/example.yaml. Times, uptimes, digests and names that are made differ from run to run and are compared as such. A document with the line `| metric | type |` at
 the head of a table must list there the names of the metrics page, all of them and no others; a row with the word
 `absent` is of one that need not be there.
 
@@ -45,12 +48,16 @@ WAIT_S = 60  # for what should take moments
 class Daemon(boskosd.Daemon):
     """A boskosd in a folder of its own, for the commands of a document."""
 
-    def __init__(self, program, config):
+    def __init__(self, program, config, documents=None):
+        self.documents, self.background = documents, []
         super().__init__(tempfile.mkdtemp(prefix="boskosd-test-docs-"), config=config,
                          flags=["--address", "127.0.0.1", "--log-level", "error"],
                          program=os.path.abspath(program))
 
     def close(self):
+        for process in self.background:
+            process.terminate()
+            process.wait(WAIT_S)
         self.end()
         shutil.rmtree(self.folder)
 
@@ -80,7 +87,14 @@ class Daemon(boskosd.Daemon):
             return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=WAIT_S,
                                   check=False).stdout.decode()
         if words[0] == "boskosd" and words[-1] == "&":
-            self.start()
+            if not self.is_running():
+                self.start()
+            return ""
+        if words[0] in ("boskos-mason", "boskos-janitor") and words[-1] == "&":
+            words = [w.replace("localhost:8080", "127.0.0.1:%d" % self.port) for w in words[:-1]]
+            words[0] = os.path.join(os.path.dirname(self.program), words[0])
+            self.background.append(subprocess.Popen(words + ["--metrics-port", "0", "--log-level", "error"],
+                                                    cwd=self.documents))
             return ""
         if words[0] == "boskos-replay" or words[:2] == ["boskosd", "--import"]:
             words[0] = os.path.join(os.path.dirname(self.program), words[0])
@@ -110,6 +124,7 @@ def comparable(output):
     """The output without what differs from run to run; a newline at the end is not seen on a page."""
     output = output.replace("\r\n", "\n").rstrip("\n")
     output = re.sub(r"^Date: .*$", "Date: D", output, flags=re.M)
+    output = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID", output)
     output = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "SECONDS", output)
     output = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z", "NANOSECONDS", output)
     output = re.sub(r"(NANOSECONDS) +", r"\1 ", output)  # a column of them
@@ -187,14 +202,15 @@ def check(program, path, is_printing):
     with open(path) as file:
         text = file.read()
     configs = [b for b in blocks(text, "yaml") if b.startswith("resources:")]
+    beside = os.path.join(os.path.dirname(path), "boskos.yaml")
     if not configs:
-        with open(os.path.join(TOP, "deploy", "example.yaml")) as file:
+        with open(beside if os.path.exists(beside) else os.path.join(TOP, "deploy", "example.yaml")) as file:
             configs = [file.read()]
     faults = check_links(path, text)
     if not blocks(text, "console"):
         return report(path, 0, faults)
     count = 0
-    daemon = Daemon(program, configs[0])
+    daemon = Daemon(program, configs[0], os.path.dirname(os.path.abspath(path)))
     try:
         if "\n$ boskosd --import " not in text:
             daemon.start()
