@@ -20,6 +20,7 @@
 
 #define POLL_MOST_MS 10000 // less than the TTL of a place in the server's queues
 #define SETTLE_MS 1000
+#define DOUBT_MS 5000
 
 static int64_t pause_ms(const struct mason *m)
 {
@@ -43,6 +44,16 @@ static int part_with(struct mason *m, const struct part *part, const char *dest,
 
 // ---- what it was made of before -------------------------------------------------
 
+// The server may have given it to us though it failed to say so. When it did not, this is refused:
+// unless it is another job's by now, which the caller rules out.
+static void release_doubted(const struct mason *m, const char *name)
+{
+    struct boskos_call call;
+    boskos_call_init(&call); // not cancelled by what ends the program
+    call.timeout_ms = DOUBT_MS;
+    (void)boskos_release(m->program.client, name, "dirty", &call);
+}
+
 // One that may be there still. False when the server did not say.
 static bool recycle_one(struct mason *m, const struct job *job, const char *name)
 {
@@ -57,10 +68,7 @@ static bool recycle_one(struct mason *m, const struct job *job, const char *name
         boskos_resources_free(taken);
         return true;
     }
-    // The server may have given it to us all the same. When it did not, this is refused, unless it
-    // is another job's by now.
-    if (call.is_doubted && !mason_has_leased(m, name))
-        (void)boskos_release(m->program.client, name, "dirty", NULL);
+    if (call.is_doubted && !mason_has_leased(m, name)) release_doubted(m, name);
     bool is_gone = err == BOSKOS_ERR_NONE || err == BOSKOS_ERR_NO_TYPE ||
                    err == BOSKOS_ERR_NO_RESOURCE || err == BOSKOS_ERR_ARGUMENT;
     program_log(&m->program, is_gone ? LOG_INFO : LOG_WARNING, "%s: %s %s: %s", name_of(job), name,

@@ -217,6 +217,17 @@ class Ends(JanitorTest):
         self.assertIn("is left in doubt", w.log())
         self.assertFalse(any(self.is_alive(p) for p in self.note("pids")))
 
+    @long_form
+    def test_sigterm_with_a_server_that_refuses_releases(self):
+        w = self.janitor(self.script("clean", self.HANG), types="car")
+        self.eventually("it is held", lambda: self.note("pids"))
+        self.proxy.only, self.proxy.script = "/release", ["403"] * 1000
+        began = time.monotonic()
+        self.assertEqual(w.stop(), 0)
+        self.assertTrue(10 < time.monotonic() - began < 25)
+        self.assertIn("car-1 is left as it is: a reaper must see to it", w.log())
+        self.assertEqual(self.owned(), ["car-1"])
+
     def test_a_kill_of_the_janitor_ends_what_it_runs(self):
         w = self.janitor(self.script("clean", "sleep 1000 & echo $$ $! >> pids; wait\n"), types="car")
         pids = self.eventually("it runs", lambda: self.note("pids"))[0].split()
@@ -274,6 +285,14 @@ class Faults(JanitorTest):
         self.assertEqual(self.note("ran"), ["--car=car-1"])
         self.assertIn("asked for type car, and was given p-1 of type gcp-project", w.log())
         self.assertEqual(w.stop(), 0)
+
+    def test_the_original_server(self):
+        self.proxy.is_original = True
+        w = self.janitor(self.script("clean", "true\n"))
+        self.proxy.only, self.proxy.script = "/release", ["lose", "500!", "close"]
+        self.all_free()
+        self.assertEqual(w.stop(), 0)
+        self.assertEqual(self.owned(), [])
 
     def check_faults(self, path, *faults):
         """Each fault at a request of the path: the car is cleaned all the same, and is nobody's at last."""

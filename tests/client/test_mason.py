@@ -354,6 +354,14 @@ class Faults(MasonTest):
             self.free_dirty()
             time.sleep(0.02)
 
+    def test_the_original_server(self):
+        self.proxy.is_original = True
+        w = self.mason(BUILDER)
+        self.eventually("it is made", self.is_made)
+        for path in ("/acquirebystate", "/release"):
+            self.cycle(w, path, "lose")
+        self.assertEqual(w.stop(), 0)
+
     def check_faults(self, path, *faults):
         w = self.mason("cat > /dev/null; echo '{\"a\": \"b\"}'\n")
         self.eventually("it is made", self.is_made)
