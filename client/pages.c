@@ -22,8 +22,9 @@
 struct pages {
     struct MHD_Daemon *daemon;
     pages_answer *answer;
-    pages_figures *figures; // for answer_figures
     void *context;
+    pages_figures *figures; // for answer_figures, with a context of its own
+    void *figures_context;
 };
 
 // ---- listening ------------------------------------------------------------------
@@ -91,7 +92,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     struct page page = {.status = MHD_HTTP_OK};
     struct pages_request request = {.method = method, .path = url, .connection = connection};
     buffer_init(&page.body);
-    pages->answer(pages->figures != NULL ? context : pages->context, &request, &page);
+    pages->answer(pages->context, &request, &page);
     enum MHD_Result result = send_page(connection, &page);
     buffer_release(&page.body);
     return result;
@@ -121,6 +122,7 @@ static int start(struct program *p, uint16_t port, unsigned threads, bool must_s
     if (port == 0) return PROGRAM_OK;
     struct pages *pages = must_malloc(sizeof(*pages));
     *pages = what;
+    if (what.figures != NULL) pages->context = pages;
     int why = listen_and_serve(pages, port, threads);
     if (why == 0) {
         *ret_pages = pages;
@@ -161,18 +163,20 @@ static void answer_figures(void *context, const struct pages_request *request, s
     } else if (is_health) {
         buffer_string(&page->body, "OK");
     } else {
-        page->content_type = FIGURES_TYPE;
-        pages->figures(pages->context, &page->body);
-        if (page->body.size == 0) page_refuse(page, MHD_HTTP_SERVICE_UNAVAILABLE, "not known yet");
+        pages->figures(pages->figures_context, &page->body);
+        if (page->body.size > 0)
+            page->content_type = FIGURES_TYPE;
+        else
+            page_refuse(page, MHD_HTTP_SERVICE_UNAVAILABLE, "not known yet");
     }
 }
 
 int pages_start_figures(struct program *p, uint16_t port, bool must_serve, pages_figures *figures,
                         void *context, struct pages **ret_pages)
 {
-    return start(p, port, FIGURES_THREADS, must_serve,
-                 (struct pages){.answer = answer_figures, .figures = figures, .context = context},
-                 ret_pages);
+    const struct pages what = {
+        .answer = answer_figures, .figures = figures, .figures_context = context};
+    return start(p, port, FIGURES_THREADS, must_serve, what, ret_pages);
 }
 
 bool pages_port(struct program *p, const char *flag, const char *value, uint16_t *ret_port)

@@ -126,12 +126,17 @@ static void test_a_signal_ends_it(void **state)
     (void)state;
     struct program p;
     init(&p, 2);
+    p.end_within_ms = 60000;
     assert_int_equal(program_start(&p), 0);
     assert_true(program_sleep(&p, 1));
+    assert_true(program_time_left_ms(&p) == INT64_MAX);
     assert_int_equal(kill(getpid(), SIGTERM), 0);
     assert_false(program_sleep(&p, 60000));
     assert_true(program_is_ending(&p));
     assert_int_equal(program_signal(&p), SIGTERM);
+    assert_in_range(program_time_left_ms(&p), 1, 60000);
+    p.end_within_ms = 0;
+    assert_int_equal(program_time_left_ms(&p), 0);
     struct boskos_call call = program_call(&p);
     struct boskos_metric *metric;
     assert_int_equal(boskos_metric(p.client, "t", &metric, &call), BOSKOS_ERR_CANCELLED);

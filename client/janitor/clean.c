@@ -64,7 +64,7 @@ static void note(const struct slot *s, enum outcome outcome, int64_t took_ms)
     (void)pthread_mutex_lock(&j->lock);
     kind->counts[outcome]++;
     kind->took_ms += took_ms;
-    if (is_setback && kind->setbacks.count < JANITOR_SETBACKS_MAX)
+    if (is_setback && kind->round == s->round && kind->setbacks.count < JANITOR_SETBACKS_MAX)
         program_list_put(&kind->setbacks, text_from(s->resource->name));
     (void)pthread_mutex_unlock(&j->lock);
 }

@@ -28,7 +28,9 @@ struct kind {
     int64_t due_ms;   // when to ask for it again
     size_t running;
 
-    // The names that failed since it was last all asked for: one that comes again ends the round.
+    // A round lasts until all of it was asked for. The names that were taken in it and failed: one
+    // that comes again ends it.
+    uint64_t round;
     struct program_list setbacks;
 
     uint64_t counts[OUTCOMES];
@@ -45,6 +47,7 @@ struct slot {
     enum slot_state state;
     pthread_t thread;
     struct kind *kind;
+    uint64_t round; // in which it was taken
     struct boskos_resource *resource;
     bool is_to_clean;           // else it is only given back
     struct boskos_cancel *lost; // set when the lease is

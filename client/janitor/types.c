@@ -131,6 +131,7 @@ void janitor_rest(struct janitor *j, struct kind *kind)
 {
     (void)pthread_mutex_lock(&j->lock);
     kind->due_ms = program_now_ms() + j->poll_ns / (int64_t)NS_PER_MS;
+    kind->round++;
     program_list_free(&kind->setbacks);
     (void)pthread_mutex_unlock(&j->lock);
 }

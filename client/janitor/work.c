@@ -49,6 +49,7 @@ static bool start(struct janitor *j, struct kind *kind, struct boskos_resource *
     ASSERT(s != NULL);
     s->janitor = j;
     s->kind = kind;
+    s->round = kind->round;
     s->resource = resource;
     s->is_to_clean = is_to_clean;
     s->lost = boskos_cancel_new();
