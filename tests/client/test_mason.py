@@ -288,7 +288,7 @@ class Ends(MasonTest):
         for _ in range(2):
             self.d.acquire("account")
         w = self.mason(BUILDER)
-        self.eventually("it has one", lambda: self.d.resources()["acc-3"]["owner"] == "mason")
+        self.eventually("it keeps one alive", lambda: [t for t in self.proxy.targets("/update") if "name=acc-3&" in t])
         self.assertEqual(w.stop(), 0)
         self.assertEqual(self.owned(), ["acc-1", "acc-2"])
         self.assertTrue(self.in_state("acc-3", self.cluster()["name"], state="dirty"))
