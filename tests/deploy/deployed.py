@@ -1,0 +1,66 @@
+"""What the tests of deploy/ share: an installation in a folder of its own, and whether a program takes a command line."""
+
+import os
+import re
+import subprocess
+import sys
+
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+# Who runs until it is ended. The rest of the programs do one thing for a person.
+FOR_PEOPLE = {"boskos-checkconfig", "boskos-replay", "boskosctl"}
+
+
+def read(*names):
+    with open(os.path.join(TOP, *names), encoding="utf-8") as file:
+        return file.read()
+
+
+def skip(why):
+    """Ends a test that cannot run here; ctest is told."""
+    print(f"SKIPPED: {why}", file=sys.stderr, flush=True)
+    sys.exit(77)
+
+
+def run(*words, **more):
+    """(exit code, what it printed on both)"""
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=600, check=False, **more)
+    return done.returncode, done.stdout
+
+
+def must(*words, **more):
+    code, output = run(*words, **more)
+    if code != 0:
+        sys.exit(f"{' '.join(words)}: exit code {code}\n{output}")
+    return output
+
+
+def install(build, prefix):
+    """Installs what the folder BUILD has. Returns the names of the programs."""
+    must("cmake", "--install", build, "--prefix", prefix)
+    return sorted(os.listdir(os.path.join(prefix, "bin")))
+
+
+def services(programs):
+    return [p for p in programs if p not in FOR_PEOPLE]
+
+
+def refusal(path, arguments):
+    """What the program at `path` has against these arguments, or None when it would take them.
+
+    They are read in their order up to the first that is wrong, before anything is opened: so one more, that is surely wrong,
+    must be the only thing it complains about.
+    """
+    wrong = "--no-flag-of-any-program"
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    code, output = run(path, *arguments[:end], wrong, *arguments[end:])
+    if code == 2 and len(output.splitlines()) == 1 and wrong in output:
+        return None
+    return f"exit code {code}: {output.strip()}"
+
+
+def shell_words(line):
+    """As systemd, and a file in /etc/default, divide what has no quotes within."""
+    if re.search(r"['\"\\]", line):
+        sys.exit(f"quotes within: {line}")
+    return line.split()
