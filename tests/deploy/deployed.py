@@ -41,6 +41,15 @@ def install(build, prefix):
     return sorted(os.listdir(os.path.join(prefix, "bin")))
 
 
+def known_services():
+    """The programs that have a unit, also those that are not built."""
+    return re.search(r"^foreach\(program (.*)\)$", read("deploy", "CMakeLists.txt"), re.M).group(1).split()
+
+
+def version():
+    return re.search(r"project\(boskosd VERSION (\S+)", read("CMakeLists.txt")).group(1)
+
+
 def services(programs):
     return [p for p in programs if p not in FOR_PEOPLE]
 
