@@ -337,6 +337,7 @@ static uint64_t slept(struct maker *m, uint64_t step_ns)
     uint64_t length_ns = chance(m, 50) ? step_ns : maker_random(m, step_ns + 1);
     if (chance(m, 10)) length_ns += 5 * NS_PER_S;
     m->gaps_count += length_ns > 0;
+    if (length_ns > 0) m->woke_ns = m->now_ns + step_ns;
     return length_ns;
 }
 
@@ -381,6 +382,14 @@ static uint64_t any_past_ns(struct maker *m)
     return chance(m, 10) ? m->now_ns + age_ns : m->now_ns - age_ns;
 }
 
+// No command is stamped within a time that was slept through, and the engine imports before there
+// is one: the reaper need not know what to make of an update in it.
+static uint64_t any_update_ns(struct maker *m)
+{
+    uint64_t update_ns = any_past_ns(m);
+    return update_ns != 0 && update_ns < m->woke_ns ? m->woke_ns : update_ns;
+}
+
 static int compare_imported(const void *a, const void *b)
 {
     const struct sm_imported *x = a, *y = b;
@@ -402,7 +411,7 @@ static uint32_t make_imported(struct maker *m)
                                   .type = ANY(m, types),
                                   .state = any_state(m),
                                   .owner = chance(m, 40) ? ANY(m, owners) : TEXT(""),
-                                  .lastupdate_ns = any_past_ns(m),
+                                  .lastupdate_ns = any_update_ns(m),
                                   .expires_ns = chance(m, 70) ? 0 : any_past_ns(m)};
         if (chance(m, 50)) continue;
         r->userdata = pairs.userdata;

@@ -24,6 +24,7 @@ struct maker {
     const struct model *model; // borrowed
     uint64_t seq, now_ns;
     uint32_t gaps_count; // times slept through so far
+    uint64_t woke_ns;    // the end of the last one
     char seen[MAKER_SEEN_MAX][40];
     uint32_t seen_count;
 
