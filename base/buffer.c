@@ -36,24 +36,11 @@ __attribute__((noinline)) static void grow(struct buffer *b, size_t size)
     b->capacity = capacity;
 }
 
-// `grow` at least once also for size 0, so that the answer of buffer_reserve is never NULL.
-static inline bool has_room(const struct buffer *b, size_t size)
-{
-    return b->data != NULL && size <= b->capacity - b->size;
-}
-
 char *buffer_reserve(struct buffer *b, size_t size)
 {
-    if (!has_room(b, size)) grow(b, size);
+    // At least once also for size 0, so that the answer is never NULL.
+    if (b->data == NULL || size > b->capacity - b->size) grow(b, size);
     return b->data + b->size;
-}
-
-void buffer_append(struct buffer *b, const void *bytes, size_t size)
-{
-    if (size == 0) return; // `bytes` may then be NULL, which memcpy does not take
-    if (!has_room(b, size)) grow(b, size);
-    memcpy(b->data + b->size, bytes, size);
-    b->size += size;
 }
 
 void buffer_text(struct buffer *b, struct text t)
@@ -64,12 +51,6 @@ void buffer_text(struct buffer *b, struct text t)
 void buffer_string(struct buffer *b, const char *string)
 {
     buffer_append(b, string, strlen(string));
-}
-
-void buffer_char(struct buffer *b, char c)
-{
-    if (!has_room(b, 1)) grow(b, 1);
-    b->data[b->size++] = c;
 }
 
 void buffer_format(struct buffer *b, const char *format, ...)

@@ -10,9 +10,10 @@
 
 // A stretch is what one read transaction copies: it ends at the first of these, but has at least
 // one record with its row, however large.
-#define STRETCH_RECORDS_MAX 512
+#define STRETCH_RECORDS_MAX 2048
 #define STRETCH_BYTES_MAX (1024u * 1024)
-#define LOOKS_MAX 100 // then it was no matter of a moment
+#define PAGE_BYTES 4096u // of LMDB, mostly
+#define LOOKS_MAX 100    // then it was no matter of a moment
 
 // Where a record and its row lie in the cursor's buffer, each behind the bytes its checksum wants
 // before it, so that it is hashed where it lies:
@@ -328,6 +329,11 @@ static int entry_add(struct journal_cursor *c, const MDB_val *value, const MDB_v
     e->at = c->used;
     e->payload_size = (uint32_t)payload_size;
     e->chain = hash128_decode(from + RECORD_FIELDS_BYTES);
+    // The pages of a table were mostly written one behind the other: what lies a page further is
+    // the next to be copied, and is brought near meanwhile. The processor drops a hint at what is
+    // not mapped. (In a function that did nothing else the compiler would drop it.)
+    __builtin_prefetch(from + PAGE_BYTES);
+    if (row != NULL) __builtin_prefetch((const char *)row->mv_data + PAGE_BYTES);
     memcpy(to, key->mv_data, KEY_BYTES);
     memcpy(to + KEY_BYTES, from, RECORD_FIELDS_BYTES);
     memcpy(to + KEY_BYTES + RECORD_FIELDS_BYTES, from + RECORD_HEAD_BYTES, payload_size);

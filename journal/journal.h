@@ -188,12 +188,12 @@ int journal_cursor_open(struct journal *j, uint64_t from, const struct hash128 *
 void journal_cursor_close(struct journal_cursor *c);
 
 // The next record and its row (row.seq 0 when the results table has none yet). Both are borrowed
-// until the next call. A stretch (up to 512 records or 1 MiB) and its rows are of one moment: a row
-// appended after its record's stretch was read is not seen by this cursor. BOSKOS_E_NOT_FOUND at
-// journal_end (then `problem` is not written): call again when more was appended. BOSKOS_E_CORRUPT:
-// a gap, a checksum or a form that does not fit, of the record or of its row; BOSKOS_E_TRIMMED: it
-// is no longer kept, in a journal opened only to be read; BOSKOS_E_TOO_NEW: a record of a newer
-// format. `problem` names file and record, and every further call finds the same.
+// until the next call. A stretch (up to 2048 records or 1 MiB) and its rows are of one moment: a
+// row appended after its record's stretch was read is not seen by this cursor. BOSKOS_E_NOT_FOUND
+// at journal_end (then `problem` is not written): call again when more was appended.
+// BOSKOS_E_CORRUPT: a gap, a checksum or a form that does not fit, of the record or of its row;
+// BOSKOS_E_TRIMMED: it is no longer kept, in a journal opened only to be read; BOSKOS_E_TOO_NEW: a
+// record of a newer format. `problem` names file and record, and every further call finds the same.
 int journal_cursor_next(struct journal_cursor *c, struct record *ret_record,
                         struct journal_row *ret_row, struct journal_problem *problem);
 

@@ -82,7 +82,7 @@ static int repair(const struct journal_options *options, uint64_t keep)
     int err = journal_damaged_open(options, &old, NULL);
     if (err == 0) err = journal_build(old, &before, &built, NULL);
     if (err == 0) err = append_with_rows(built, keep);
-    if (err == 0) err = append_one(built, 5000, TEXT("repaired"));
+    if (err == 0) err = append_one(built, 1001 + keep, TEXT("repaired"));
     if (err == 0) err = journal_build_end(built, NULL);
     if (err == 0) err = journal_swap(old, keep, &kept, NULL);
     journal_close(old);

@@ -17,8 +17,8 @@
 
 #define NOBODY 65534
 #define FILES_MAX 32
-#define STRETCH 512 // records, as journal/cursor.c has it
-#define ROUNDS 120  // of a writer that comes and goes
+#define STRETCH 2048 // records, as journal/cursor.c has it
+#define ROUNDS 120   // of a writer that comes and goes
 
 // A journal that is closed, with so many records.
 static void journal_make(const struct folder *f, uint64_t count)
@@ -525,22 +525,22 @@ static void what_is_trimmed_is_called_so(void **state)
     struct journal_cursor *other = NULL;
     struct writer w = writer_start(f->dir);
     must(&w, OPEN, MAP_BYTES);
-    must(&w, APPEND, 2000);
+    must(&w, APPEND, 8000);
     struct journal *j = must_read(f);
     struct journal_cursor *c = cursor_at(f, j, 1);
     must_read_to(f, c, 1);
-    must(&w, TRIM, 1500);
+    must(&w, TRIM, 6000);
     must_read_to(f, c, STRETCH); // was copied before
     for (int i = 0; i < 2; i++) {
         assert_int_equal(journal_cursor_next(c, &r, &row, &f->problem), BOSKOS_E_TRIMMED);
         assert_int_equal(f->problem.seq, STRETCH + 1);
     }
-    assert_int_equal(journal_first(j), 1500);
-    assert_int_equal(journal_cursor_open(j, 1499, NULL, &other, &f->problem), BOSKOS_E_TRIMMED);
-    assert_int_equal(journal_cursor_open(j, 2002, NULL, &other, &f->problem), BOSKOS_E_NOT_FOUND);
-    must(&w, TRIM, 1600); // which is not known here yet
-    assert_int_equal(journal_cursor_open(j, 1500, NULL, &other, &f->problem), BOSKOS_E_TRIMMED);
-    assert_int_equal(read_numbered(f, j, 1600), 401);
+    assert_int_equal(journal_first(j), 6000);
+    assert_int_equal(journal_cursor_open(j, 5999, NULL, &other, &f->problem), BOSKOS_E_TRIMMED);
+    assert_int_equal(journal_cursor_open(j, 8002, NULL, &other, &f->problem), BOSKOS_E_NOT_FOUND);
+    must(&w, TRIM, 6400); // which is not known here yet
+    assert_int_equal(journal_cursor_open(j, 6000, NULL, &other, &f->problem), BOSKOS_E_TRIMMED);
+    assert_int_equal(read_numbered(f, j, 6400), 1601);
     journal_cursor_close(c);
     journal_close(j);
     writer_end(&w, false);
@@ -560,9 +560,9 @@ static void writers_come_and_go(void **state)
         must_read_to(f, c, end); // from the middle of a stretch
         must(&w, OPEN, MAP_BYTES);
         refresh(f, j, true);
-        must(&w, APPEND, 700);
-        end += 700;
-        must_read_to(f, c, end - 600);
+        must(&w, APPEND, 2800);
+        end += 2800;
+        must_read_to(f, c, end - 2400);
         if (i % 2 == 0) {
             must(&w, CLOSE, 0);
         } else {
@@ -681,21 +681,21 @@ static void after_a_repair_the_new_journal_is_read(void **state)
     struct folder *f = *state;
     struct record r;
     struct journal_row row;
-    journal_make(f, 3000);
+    journal_make(f, 7000);
     struct writer w = writer_start(f->dir);
     struct journal *j = must_read(f);
     struct journal_cursor *kept = cursor_at(f, j, 1), *lost = cursor_at(f, j, 1);
-    must_read_to(f, kept, 1000);
-    must_read_to(f, lost, 5 * STRETCH);
-    must(&w, REPAIR, 2000);
-    must_read_to(f, kept, 2000);
+    must_read_to(f, kept, 4000);
+    must_read_to(f, lost, 3 * STRETCH);
+    must(&w, REPAIR, 5000);
+    must_read_to(f, kept, 5000);
     assert_int_equal(journal_cursor_next(kept, &r, &row, &f->problem), 0);
     assert_true(text_equal(r.payload, TEXT("repaired")));
-    assert_int_equal(read_to(f, lost, 3000), BOSKOS_E_IO);
+    assert_int_equal(read_to(f, lost, 7000), BOSKOS_E_IO);
     assert_non_null(strstr(f->problem.text, "replaced"));
-    assert_int_equal(read_to(f, lost, 3000), BOSKOS_E_IO);
+    assert_int_equal(read_to(f, lost, 7000), BOSKOS_E_IO);
     refresh(f, j, false);
-    assert_int_equal(journal_end(j), 2002);
+    assert_int_equal(journal_end(j), 5002);
     must(&w, OPEN, MAP_BYTES);
     refresh(f, j, true);
     journal_cursor_close(kept);
