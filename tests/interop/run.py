@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Both ways: the original programs against boskosd, and ours against the original server.
+
+    run.py boskosctl     both boskosctl against boskosd: what is built for it is the least
+    run.py all           everything, the original server included
+
+The environment names our programs: BOSKOSD BOSKOSCTL, and for `all` those of CMakeLists.txt. Ends with a table, a row for
+each operation. Exit code 77, with the reason: something needed from outside cannot be had. With BOSKOS_INTEROP=required
+that is a failure.
+"""
+
+import os
+import sys
+
+import ctl_part
+import harness
+import upstream
+
+PARTS = {"boskosctl": ["boskosctl"], "all": ["boskosctl", "boskos", "reaper", "janitor", "metrics", "goclient"]}
+SKIPPED_FILE = os.path.join(upstream.CACHE, "skipped")  # ./dev says what is in it
+
+
+def skip(part, reason):
+    text = f"the interoperability tests ({part}) did not run: {reason}"
+    os.makedirs(upstream.CACHE, exist_ok=True)
+    with open(SKIPPED_FILE, "a", encoding="utf-8") as f:
+        f.write(text + "\n")
+    upstream.say(f"SKIPPED: {text}")
+    sys.exit(1 if os.environ.get("BOSKOS_INTEROP") == "required" else upstream.SKIPPED)
+
+
+def main():
+    if len(sys.argv) != 2 or sys.argv[1] not in PARTS:
+        sys.exit(__doc__)
+    part = sys.argv[1]
+    try:
+        programs = upstream.programs(*PARTS[part])
+    except upstream.Missing as e:
+        skip(part, str(e))
+    # What is to be fetched is there now.
+    if not harness.enter_own_network():
+        upstream.say("no network namespace can be made here: the ports are those of this machine")
+    table = harness.Table()
+    with harness.Servers(programs.get("boskos")) as servers:
+        ctl_part.run(table, servers, programs)
+    print(f"\nBoskos {upstream.version()}, {part}:")
+    table.print()
+    sys.exit(1 if table.count("FAIL") or not table.count("pass") else 0)
+
+
+if __name__ == "__main__":
+    main()
