@@ -131,6 +131,19 @@ class AsTheOriginal(CtlTest):
         self.assertEqual(len(done.stderr.splitlines()), 3)
         self.bad("failed to parse resource", "heartbeat", "--resource", "{}")
 
+    def test_heartbeat_of_a_resource_put_together_by_hand(self):
+        """Name and state are all that a heartbeat needs, and all that the original program asks for."""
+        self.good("acquire", *self.LEASE)
+        p = self.start("heartbeat", "--resource", '{"name":"car-1","state":"busy"}', "--period=50ms")
+        self.eventually("it beats", lambda: len(self.proxy.targets("/update")) >= 2)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=PATIENCE)
+        self.assertEqual((p.returncode, err), (0, ""))
+        self.assertIn('heartbeat sent for resource "car-1"\n', out)
+        for json_text in ('{"name":"car-1"}', '{"state":"busy"}', '{"name":"","state":"busy"}', '["car-1","busy"]',
+                          '{"name":1,"state":"busy"}', '{"name":"car-\\u00001","state":"busy"}', "", "car-1"):
+            self.bad("failed to parse resource", "heartbeat", "--resource", json_text)
+
 
 class Ours(CtlTest):
     def test_help(self):
