@@ -68,7 +68,8 @@ class Table:
         except Exception as e:  # whatever it is, the other rows are still wanted
             self.add(program, whose, server, operation, "FAIL")
             reason = str(e) if isinstance(e, Failed) else traceback.format_exc()
-            print(f"interop: FAILED: {whose} {program} at {self.SERVERS[server]}: {operation}\n{reason}", file=sys.stderr, flush=True)
+            print(f"interop: FAILED: {whose} {program} at {self.SERVERS[server]}: {operation}\n{reason}",
+                  file=sys.stderr, flush=True)
         else:
             self.add(program, whose, server, operation, "pass", note or "")
 
@@ -76,13 +77,12 @@ class Table:
         return sum(row[4] == result for row in self._rows)
 
     def print(self):
-        """Sorted by program and server; the notes, which are few and long, once each below."""
-        notes = []
-        rows = [self.COLUMNS]
-        for *row, result, note in sorted(self._rows, key=lambda r: r[:3]):
+        """Sorted; the notes, which are few and long, once each below."""
+        notes, rows = [], [self.COLUMNS]
+        for *row, result, note in sorted(self._rows, key=lambda r: r[:4]):
             if note and note not in notes:
                 notes.append(note)
-            rows.append((program, whose, self.SERVERS[server], operation, result + (f" [{notes.index(note) + 1}]" if note else "")))
+            rows.append((*row, result + (f" [{notes.index(note) + 1}]" if note else "")))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         for row in rows:
             print("  ".join(row[i].ljust(widths[i]) for i in range(4)) + "  " + row[4])

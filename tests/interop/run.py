@@ -16,7 +16,7 @@ import ctl_part
 import harness
 import upstream
 
-PARTS = {"boskosctl": ["boskosctl"], "all": ["boskosctl", "boskos", "reaper", "janitor", "metrics", "goclient"]}
+PARTS = {"boskosctl": ["boskosctl"], "all": ["boskosctl", "boskos", "reaper", "janitor", "metrics"]}
 SKIPPED_FILE = os.path.join(upstream.CACHE, "skipped")  # ./dev says what is in it
 
 
