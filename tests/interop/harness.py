@@ -21,6 +21,7 @@ import boskosd  # noqa: E402
 
 PATIENCE = 60  # seconds until what is waited for counts as failed
 OURS, THEIRS = "ours", "original"  # whose a program or a server is
+SERVERS = {OURS: "boskosd", THEIRS: "original"}
 
 
 class Failed(Exception):
@@ -45,6 +46,10 @@ def eventually(what, check, patience=PATIENCE):
     return found
 
 
+def say_failed(program, whose, server, operation, reason):
+    print(f"interop: FAILED: {program} ({whose}) at {SERVERS[server]}: {operation}\n{reason}", file=sys.stderr, flush=True)
+
+
 # ---- the table ------------------------------------------------------------------
 
 
@@ -52,14 +57,13 @@ class Table:
     """A row for each operation of a program at a server, both ours or original. Rows come from several threads."""
 
     COLUMNS = ("PROGRAM", "OF", "SERVER", "OPERATION", "RESULT")
-    SERVERS = {OURS: "boskosd", THEIRS: "original"}
 
     def __init__(self):
         self._rows, self._lock = [], threading.Lock()
 
     def add(self, program, whose, server, operation, result, note=""):
         with self._lock:
-            self._rows.append((program, whose, self.SERVERS[server], operation, result, note))
+            self._rows.append((program, whose, SERVERS[server], operation, result, note))
 
     def attempt(self, program, whose, server, operation, work):
         """Runs work(); what it returns is the note of its row. A failure is a row too, with its reason on stderr."""
@@ -68,8 +72,7 @@ class Table:
         except Exception as e:  # whatever it is, the other rows are still wanted
             self.add(program, whose, server, operation, "FAIL")
             reason = str(e) if isinstance(e, Failed) else traceback.format_exc()
-            print(f"interop: FAILED: {whose} {program} at {self.SERVERS[server]}: {operation}\n{reason}",
-                  file=sys.stderr, flush=True)
+            say_failed(program, whose, server, operation, reason)
         else:
             self.add(program, whose, server, operation, "pass", note or "")
 

@@ -13,10 +13,11 @@ import os
 import sys
 
 import ctl_part
+import go_part
 import harness
 import upstream
 
-PARTS = {"boskosctl": ["boskosctl"], "all": ["boskosctl", "boskos", "reaper", "janitor", "metrics"]}
+PARTS = {"boskosctl": ["boskosctl"], "all": ["boskosctl", "boskos", "reaper", "janitor", "metrics", "goclient"]}
 SKIPPED_FILE = os.path.join(upstream.CACHE, "skipped")  # ./dev says what is in it
 
 
@@ -42,7 +43,8 @@ def main():
         upstream.say("no network namespace can be made here: the ports are those of this machine")
     table = harness.Table()
     with harness.Servers(programs.get("boskos")) as servers:
-        ctl_part.run(table, servers, programs)
+        parts = [ctl_part, go_part] if part == "all" else [ctl_part]
+        harness.side_by_side([lambda p=p: p.run(table, servers, programs) for p in parts])
     print(f"\nBoskos {upstream.version()}, {part}:")
     table.print()
     sys.exit(1 if table.count("FAIL") or not table.count("pass") else 0)
