@@ -207,17 +207,17 @@ def heartbeat(ctl, type):
     name, resource = held(ctl, type)
     p = ctl.start("heartbeat", "--resource", resource, "--period", "200ms")
     try:
-        for _ in range(4):
+        for _ in range(5):
             time.sleep(0.8)
-            reset = ctl.server.call("POST", "/reset", type=type, state="busy", expire="2s", dest="dirty")
+            reset = ctl.server.call("POST", "/reset", type=type, state="busy", expire="3s", dest="dirty")
             expect_equal((reset.status, reset.json), (200, {}), "a reset of what is alive")
     finally:
         p.kill()
     said = ctl.end(p)
-    expect(len(said.out.splitlines()) >= 10, f"few heartbeats in 3 s: {said}")
+    expect(len(said.out.splitlines()) >= 10, f"few heartbeats in 4 s: {said}")
     expect_equal((said.out.replace(sent(name, 1), ""), said.err), ("", ""), "what else it said")
     eventually("without heartbeats it is reset", lambda: ctl.server.call(
-        "POST", "/reset", type=type, state="busy", expire="2s", dest="dirty").json == {name: "ann"})
+        "POST", "/reset", type=type, state="busy", expire="3s", dest="dirty").json == {name: "ann"})
     return [said.code], [-signal.SIGKILL]
 
 

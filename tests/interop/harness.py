@@ -94,6 +94,18 @@ class Table:
         print(f"{self.count('pass')} passed, {self.count('FAIL')} failed", flush=True)
 
 
+def in_parts(table, parts):
+    """Runs the parts at the same time. One that breaks off is a row too, and the others are still wanted."""
+    def run(part, work):
+        try:
+            work()
+        except Exception:
+            table.add(part, OURS, OURS, "(to its end)", "FAIL")
+            say_failed(part, OURS, OURS, "it broke off", traceback.format_exc())
+
+    side_by_side([lambda part=part, work=work: run(part, work) for part, work in parts.items()])
+
+
 def side_by_side(jobs, workers=32):
     """Runs the jobs at the same time: nearly all of them wait. Gives their results in order."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=workers) as pool:

@@ -15,6 +15,8 @@ import sys
 import ctl_part
 import go_part
 import harness
+import library_part
+import programs_part
 import upstream
 
 PARTS = {"boskosctl": ["boskosctl"], "all": ["boskosctl", "boskos", "reaper", "janitor", "metrics", "goclient"]}
@@ -43,8 +45,8 @@ def main():
         upstream.say("no network namespace can be made here: the ports are those of this machine")
     table = harness.Table()
     with harness.Servers(programs.get("boskos")) as servers:
-        parts = [ctl_part, go_part] if part == "all" else [ctl_part]
-        harness.side_by_side([lambda p=p: p.run(table, servers, programs) for p in parts])
+        modules = [ctl_part, go_part, programs_part, library_part] if part == "all" else [ctl_part]
+        harness.in_parts(table, {m.__name__: lambda m=m: m.run(table, servers, programs) for m in modules})
     print(f"\nBoskos {upstream.version()}, {part}:")
     table.print()
     sys.exit(1 if table.count("FAIL") or not table.count("pass") else 0)

@@ -279,10 +279,10 @@ func trySyncAll(t *trial) {
 	t.must(c.SyncAll())
 	t.acquire(c)
 	t.acquire(c)
-	for i := 0; i < 3; i++ {
+	for i := 0; i < 4; i++ {
 		time.Sleep(time.Second)
 		t.must(c.SyncAll())
-		owners, err := t.client("bob").Reset(t.rtype, common.Busy, 2*time.Second, common.Dirty)
+		owners, err := t.client("bob").Reset(t.rtype, common.Busy, 3*time.Second, common.Dirty)
 		t.must(err)
 		t.equal("what a reset takes of what is alive", owners, map[string]string{})
 	}

@@ -166,7 +166,13 @@ func main() {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			line := t.attempt()
+			lines := make(chan string, 1)
+			go func() { lines <- t.attempt() }()
+			line := "FAIL\t" + t.name + "\tnot done after 90 s"
+			select {
+			case line = <-lines:
+			case <-time.After(90 * time.Second):
+			}
 			lock.Lock()
 			defer lock.Unlock()
 			fmt.Println(line)
