@@ -79,7 +79,7 @@ class Table:
     def count(self, result):
         return sum(row[4] == result for row in self._rows)
 
-    def print(self):
+    def text(self):
         """Sorted; the notes, which are few and long, once each below."""
         notes, rows = [], [self.COLUMNS]
         for *row, result, note in sorted(self._rows, key=lambda r: r[:4]):
@@ -87,11 +87,10 @@ class Table:
                 notes.append(note)
             rows.append((*row, result + (f" [{notes.index(note) + 1}]" if note else "")))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        for row in rows:
-            print("  ".join(row[i].ljust(widths[i]) for i in range(4)) + "  " + row[4])
-        for number, note in enumerate(notes, 1):
-            print(f"[{number}] {note}")
-        print(f"{self.count('pass')} passed, {self.count('FAIL')} failed", flush=True)
+        lines = ["  ".join(row[i].ljust(widths[i]) for i in range(4)) + "  " + row[4] for row in rows]
+        lines += [f"[{number}] {note}" for number, note in enumerate(notes, 1)]
+        counts_text = ", ".join(f"{self.count(r)} {r}" for r in ("pass", "FAIL", "not run"))
+        return "\n".join(lines) + f"\n{len(self._rows)} operations: {counts_text}\n"
 
 
 def in_parts(table, parts):

@@ -5,8 +5,8 @@
     run.py all           everything, the original server included
 
 The environment names our programs: BOSKOSD BOSKOSCTL, and for `all` those of CMakeLists.txt. Ends with a table, a row for
-each operation. Exit code 77, with the reason: something needed from outside cannot be had. With BOSKOS_INTEROP=required
-that is a failure.
+each operation, which is left in build/interop/table.PART. Exit code 77, with the reason: something needed from outside
+cannot be had. With BOSKOS_INTEROP=required that is a failure.
 """
 
 import os
@@ -20,7 +20,7 @@ import programs_part
 import upstream
 
 PARTS = {"boskosctl": ["boskosctl"], "all": ["boskosctl", "boskos", "reaper", "janitor", "metrics", "goclient"]}
-SKIPPED_FILE = os.path.join(upstream.CACHE, "skipped")  # ./dev says what is in it
+SKIPPED_FILE = os.path.join(upstream.CACHE, "skipped")  # ./dev shows it
 
 
 def skip(part, reason):
@@ -47,8 +47,10 @@ def main():
     with harness.Servers(programs.get("boskos")) as servers:
         modules = [ctl_part, go_part, programs_part, library_part] if part == "all" else [ctl_part]
         harness.in_parts(table, {m.__name__: lambda m=m: m.run(table, servers, programs) for m in modules})
-    print(f"\nBoskos {upstream.version()}, {part}:")
-    table.print()
+    text = f"Interoperability ({part}) with Boskos {upstream.version()}\n\n{table.text()}"
+    with open(os.path.join(upstream.CACHE, f"table.{part}"), "w", encoding="utf-8") as f:
+        f.write(text)  # ./dev shows it: ctest keeps the output of what passes to itself
+    print(text, end="", flush=True)
     sys.exit(1 if table.count("FAIL") or not table.count("pass") else 0)
 
 
