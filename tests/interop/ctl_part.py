@@ -62,7 +62,7 @@ OPERATIONS = []
 
 
 def operation(name, ours=None):
-    """A function `work(ctl, type)` with a type of its own. It returns a list of what was said, and what to expect of it.
+    """A function `work(ctl, type)` with a type of its own. It returns what was said, as a list, and what to expect.
 
     `ours`: why ours says something else, where it does; then the function returns a third: what ours says.
     """

@@ -28,6 +28,10 @@ class Failed(Exception):
     """What was tried did not do what was expected."""
 
 
+class NotRun(Exception):
+    """Something that this machine has not, or does not allow."""
+
+
 def expect(condition, text):
     if not condition:
         raise Failed(text)
@@ -47,7 +51,8 @@ def eventually(what, check, patience=PATIENCE):
 
 
 def say_failed(program, whose, server, operation, reason):
-    print(f"interop: FAILED: {program} ({whose}) at {SERVERS[server]}: {operation}\n{reason}", file=sys.stderr, flush=True)
+    print(f"interop: FAILED: {program} ({whose}) at {SERVERS[server]}: {operation}\n{reason}", file=sys.stderr,
+          flush=True)
 
 
 # ---- the table ------------------------------------------------------------------
@@ -69,6 +74,8 @@ class Table:
         """Runs work(); what it returns is the note of its row. A failure is a row too, with its reason on stderr."""
         try:
             note = work()
+        except NotRun as e:
+            self.add(program, whose, server, operation, "not run", str(e))
         except Exception as e:  # whatever it is, the other rows are still wanted
             self.add(program, whose, server, operation, "FAIL")
             reason = str(e) if isinstance(e, Failed) else traceback.format_exc()
@@ -174,7 +181,7 @@ def loopback_up():
 
 
 def enter_own_network():
-    """Moves this process to a network of its own, where every port is free and nothing leads out. False: not allowed."""
+    """Moves this process to a network of its own, with all ports free and no way out. False: not allowed."""
     libc = ctypes.CDLL(None, use_errno=True)
     user, network = 0x10000000, 0x40000000  # CLONE_NEWUSER, CLONE_NEWNET
     if libc.unshare(network) != 0 and libc.unshare(user | network) != 0:

@@ -72,7 +72,8 @@ def raises(error, call, *arguments, **more):
 def library_acquire(server, type, c):
     r = c("acquire", type, "free", "busy", 0)
     good(r)
-    expect_equal([r.json[k] for k in ("type", "name", "state", "owner")], [type, f"{type}-1", "busy", "ann"], "the lease")
+    found = [r.json[k] for k in ("type", "name", "state", "owner")]
+    expect_equal(found, [type, f"{type}-1", "busy", "ann"], "the lease")
     take(server, type), take(server, type)
     refused(client_test.NONE, c("acquire", type, "free", "busy", 0))
     refused(client_test.NO_TYPE, c("acquire", "nope", "free", "busy", 0))

@@ -95,7 +95,8 @@ def reap(t, *flags):
 
     def all_reaped():
         nonlocal updates
-        expect_equal(t.server.call("POST", "/update", name=alive, owner="other", state="busy").status, 200, "the update")
+        reply = t.server.call("POST", "/update", name=alive, owner="other", state="busy")
+        expect_equal(reply.status, 200, "the status of the update")
         updates += 1
         time.sleep(0.5)
         return all(counts(t.server, type)[0].get("dirty") == 1 for type in stale)
@@ -192,6 +193,8 @@ def metrics(t):
     metrics_port, pprof_port = boskosd.free_ports(2)
     # The port of the original's page cannot be chosen.
     with FIXED_PORT:
+        if page(8080, "/")[0] != 0:
+            raise NotRun("another program listens on port 8080 of this machine")
         p = t.start("--resource-type", t.type(), "--metrics-port", str(metrics_port), "--health-port", "0",
                     "--pprof-port", str(pprof_port))
         eventually("the page is there", lambda: p.poll() is not None or page(8080, f"/?type={t.type()}")[0] == 200)
@@ -215,7 +218,8 @@ FIXED_PORT = threading.Lock()
 
 # ---- cleaner and mason ----------------------------------------------------------
 
-CLUSTER = "- {{type: {type}, state: {state}, min-count: 1, max-count: 1, needs: {needs}, config: {{type: Test, content: c}}}}\n"
+CLUSTER = ("- {{type: {type}, state: {state}, min-count: 1, max-count: 1, needs: {needs}, "
+           "config: {{type: Test, content: c}}}}\n")
 
 
 @trial("cleaner", "from toBeDeleted to the end; what was leased goes to dirty", whose=(OURS,), more=CLUSTER)
@@ -306,8 +310,8 @@ def attempt(number, path, whose, server):
 
 
 def run(table, servers, programs):
-    paths = {THEIRS: {n: programs.get(n) for n in ("reaper", "janitor", "metrics")},
-             OURS: {n: os.environ.get(f"BOSKOS_{n.upper()}") for n in ("reaper", "janitor", "metrics", "cleaner", "mason")}}
+    names = {row[0] for row in TRIALS}
+    paths = {THEIRS: {n: programs.get(n) for n in names}, OURS: {n: os.environ.get(f"BOSKOS_{n.upper()}") for n in names}}
     jobs = []
     for kind in servers.kinds():
         server = servers.start(kind, config())
@@ -321,6 +325,6 @@ def run(table, servers, programs):
                             server=server: table.attempt(program, whose, server.kind, operation,
                                                          lambda: attempt(number, path, whose, server)))
     for program in ("cleaner", "mason"):
-        table.add(program, THEIRS, OURS, "the program", "not run", "it asks Kubernetes for the life cycles; the package "
-                  "that it is made of is tried among the Go packages")
+        table.add(program, THEIRS, OURS, "the program", "not run", "it asks Kubernetes for the life cycles; the "
+                  "package that it is made of is tried among the Go packages")
     side_by_side(jobs)

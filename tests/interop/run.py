@@ -4,8 +4,8 @@
     run.py boskosctl     both boskosctl against boskosd: what is built for it is the least
     run.py all           everything, the original server included
 
-The environment names our programs: BOSKOSD BOSKOSCTL, and for `all` those of CMakeLists.txt. Ends with a table, a row for
-each operation, which is left in build/interop/table.PART. Exit code 77, with the reason: something needed from outside
+The environment names our programs: BOSKOSD BOSKOSCTL, and for `all` those of CMakeLists.txt. Ends with a table, a row
+for each operation, which is left in build/interop/table.PART. Exit code 77, with the reason: something needed from outside
 cannot be had. With BOSKOS_INTEROP=required that is a failure.
 """
 
@@ -47,6 +47,9 @@ def main():
     with harness.Servers(programs.get("boskos")) as servers:
         modules = [ctl_part, go_part, programs_part, library_part] if part == "all" else [ctl_part]
         harness.in_parts(table, {m.__name__: lambda m=m: m.run(table, servers, programs) for m in modules})
+    with open(os.path.join(upstream.TOP, "docs", "CLIENTS.md"), encoding="utf-8") as f:
+        if upstream.version() not in f.read():
+            sys.exit(f"docs/CLIENTS.md does not say that {upstream.version()} is what was tried")
     text = f"Interoperability ({part}) with Boskos {upstream.version()}\n\n{table.text()}"
     with open(os.path.join(upstream.CACHE, f"table.{part}"), "w", encoding="utf-8") as f:
         f.write(text)  # ./dev shows it: ctest keeps the output of what passes to itself
