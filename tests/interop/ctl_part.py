@@ -128,7 +128,7 @@ def acquire_waits(ctl, type):
 def acquire_in_order(ctl, type):
     names = [take(ctl.server, type), take(ctl.server, type)]
     first = ctl.start("acquire", *lease(type), "--timeout", "1m", owner="first")
-    time.sleep(1.5)
+    time.sleep(2)
     second = ctl.start("acquire", *lease(type), "--timeout", "1m", owner="second")
     time.sleep(1)
     ctl.server.release(names[0], owner="other")
@@ -198,6 +198,15 @@ def held(ctl, type):
     return json.loads(done.stdout)["name"], done.stdout
 
 
+def beating(ctl, name, resource, *flags):
+    """Starts heartbeats, and waits for the first, whose line is taken."""
+    p = ctl.start("heartbeat", "--resource", resource, *flags)
+    line = p.stdout.readline()
+    if line != sent(name, 1):
+        raise Failed(f"no heartbeat: {line!r}, then {ctl.end(p)}")
+    return p
+
+
 def sent(name, times):
     return f'heartbeat sent for resource "{name}"\n' * times
 
@@ -233,15 +242,13 @@ def heartbeat_timeout(ctl, type):
 @operation("heartbeat until Ctrl-C", ours=MENDED + "one Ctrl-C is enough (the original may lose the first)")
 def heartbeat_interrupted(ctl, type):
     name, resource = held(ctl, type)
-    p = ctl.start("heartbeat", "--resource", resource, "--period", "300ms")
-    time.sleep(0.8)
+    p = beating(ctl, name, resource, "--period", "300ms")
     for _ in range(1 if ctl.program == OURS else 20):
         p.send_signal(signal.SIGINT)
         time.sleep(0.3)
         if p.poll() is not None:
             break
     said = ctl.end(p)
-    expect(said.out.startswith(sent(name, 1)), f"no heartbeat: {said}")
     said.out = said.out.replace(sent(name, 1), "")
     wanted = [Said(0, f'received interrupt, stopping heartbeats for resource "{name}"\n', "")]
     return [said], wanted, wanted
@@ -250,12 +257,10 @@ def heartbeat_interrupted(ctl, type):
 @operation("heartbeat of a lease that was taken away", ours=AT_ONCE)
 def heartbeat_lost(ctl, type):
     name, resource = held(ctl, type)
-    p = ctl.start("heartbeat", "--resource", resource, "--period", "200ms", "--retries", "0")
-    time.sleep(1)
+    p = beating(ctl, name, resource, "--period", "200ms", "--retries", "0")
     reset = ctl.server.call("POST", "/reset", type=type, state="busy", expire="-1s", dest="dirty")
     expect_equal(reset.json, {name: "ann"}, "the reset")
     said = ctl.end(p)
-    expect(said.out.startswith(sent(name, 1)), f"no heartbeat before: {said}")
     said.out = said.out.replace(sent(name, 1), "")
     text = (f'failed to send heartbeat for resource "{name}": status 401 Unauthorized, status code 401 updating '
             f"{name}")
@@ -281,8 +286,7 @@ def heartbeat_userdata(ctl, type):
     name, resource = held(ctl, type)
     old = json.dumps({**json.loads(resource), "userdata": {"k": "old"}})
     expect_equal(ctl.server.update(name, {"k": "new"}).status, 200, "the status of the update")
-    p = ctl.start("heartbeat", "--resource", old, "--period", "200ms")
-    time.sleep(1)
+    p = beating(ctl, name, old, "--period", "200ms")
     p.kill()
     ctl.end(p)
     ctl.server.release(name, dest="looked-at")

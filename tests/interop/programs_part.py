@@ -138,8 +138,9 @@ def janitor(t):
             "--", "--hours=0", "--flag")
     word = t.type().rsplit("-", 1)[1]
     eventually("the first is free", lambda: t.states().get("free") == 1)
-    eventually("the third is being cleaned", lambda: any(t.name(3) in line for line in t.lines("ran")))
-    expect_equal(set(t.lines("ran")), {f"--{word}={t.name(n)} --hours=0 --flag" for n in (1, 2, 3)}, "what ran")
+    wanted = {f"--{word}={t.name(n)} --hours=0 --flag" for n in (1, 2, 3)}
+    eventually("it ran for all three", lambda: len(set(t.lines("ran"))) >= 3)
+    expect_equal(set(t.lines("ran")), wanted, "what ran")
     # The original takes it again at once, so it is dirty for moments only.
     eventually("the second is dirty", lambda: t.server.acquire(t.type(), "dirty", "kept", "other").status == 200)
     for _ in range(5):
@@ -311,7 +312,8 @@ def attempt(number, path, whose, server):
 
 def run(table, servers, programs):
     names = {row[0] for row in TRIALS}
-    paths = {THEIRS: {n: programs.get(n) for n in names}, OURS: {n: os.environ.get(f"BOSKOS_{n.upper()}") for n in names}}
+    paths = {THEIRS: {n: programs.get(n) for n in names},
+             OURS: {n: os.environ.get(f"BOSKOS_{n.upper()}") for n in names}}
     jobs = []
     for kind in servers.kinds():
         server = servers.start(kind, config())

@@ -5,8 +5,8 @@
     run.py all           everything, the original server included
 
 The environment names our programs: BOSKOSD BOSKOSCTL, and for `all` those of CMakeLists.txt. Ends with a table, a row
-for each operation, which is left in build/interop/table.PART. Exit code 77, with the reason: something needed from outside
-cannot be had. With BOSKOS_INTEROP=required that is a failure.
+for each operation, which is left in build/interop/table.PART. Exit code 77, with the reason: something needed from
+outside cannot be had. With BOSKOS_INTEROP=required that is a failure.
 """
 
 import os

@@ -72,7 +72,7 @@ def environment(go):
     """What Go is run with: its own folders below ours, and never a toolchain that it fetches by itself."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GO") or k in ("GOPROXY", "GOSUMDB", "GONOSUMDB")}
     return {**kept, "GOPATH": os.path.join(CACHE, "gopath"), "GOCACHE": os.path.join(CACHE, "gocache"),
-            "GOFLAGS": "-mod=mod -modcacherw", "GOTOOLCHAIN": "local", "GOENV": "off", "GOWORK": "off",
+            "GOFLAGS": "-mod=mod -modcacherw -ldflags=-s", "GOTOOLCHAIN": "local", "GOENV": "off", "GOWORK": "off",
             "CGO_ENABLED": "0", "PATH": os.path.dirname(go) + os.pathsep + os.environ.get("PATH", "")}
 
 
@@ -147,6 +147,9 @@ def build(go, name, target):
                 env={**environment(go), "GOBIN": os.path.join(folder, "bin")})
             os.rename(os.path.join(folder, "bin", name), made)
         os.makedirs(os.path.dirname(target), exist_ok=True)
+        for old in os.listdir(os.path.dirname(target)):
+            if name == "goclient" and old.startswith("goclient-"):
+                os.unlink(os.path.join(os.path.dirname(target), old))
         os.rename(made, target)
     say(f"built {name} in {time.monotonic() - began:.0f} s")
 
