@@ -122,11 +122,11 @@ def reaper_config(t):
 # ---- janitor --------------------------------------------------------------------
 
 CLEAN = """#!/bin/sh
-# Fails for what ends with -2; what ends with -3 waits for the file `go`.
+# Fails for what ends with -2; what ends with -3 waits for the file `go`, as long as there is this script.
 echo "$@" >> ran
 case $1 in
 *-2) exit 1 ;;
-*-3) while ! test -e go; do sleep 0.1; done ;;
+*-3) while ! test -e go && test -e clean.sh; do sleep 0.1; done ;;
 esac
 """
 
