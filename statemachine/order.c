@@ -116,12 +116,19 @@ static inline uint32_t count_below(const struct order *o, const void *first, siz
     return low + count_below_named(o, first, stride, low, count, key, name, or_equal);
 }
 
+// Most insertions go to the end: what was touched last is newest, and the names of a config ascend.
+static inline bool is_behind(const struct order *o, const struct order_entry *e, uint64_t key,
+                             struct text name)
+{
+    if (e->key != key) return e->key < key;
+    return o->name != NULL && text_compare(o->name(e->item), name) < 0;
+}
+
 // The place of the first entry of the leaf that is not below (key, name).
 static uint32_t leaf_place(const struct order *o, const struct leaf *l, uint64_t key,
                            struct text name)
 {
-    // Most insertions go to the end: what was touched last is newest.
-    if (l->count > 0 && l->entries[l->count - 1].key < key) return l->count;
+    if (l->count > 0 && is_behind(o, &l->entries[l->count - 1], key, name)) return l->count;
     return count_below(o, l->entries, sizeof(l->entries[0]), l->count, key, name, false);
 }
 
@@ -129,7 +136,7 @@ static uint32_t leaf_place(const struct order *o, const struct leaf *l, uint64_t
 static uint32_t inner_place(const struct order *o, const struct inner *n, uint64_t key,
                             struct text name)
 {
-    if (n->kids[n->count - 1].low.key < key) return n->count - 1;
+    if (is_behind(o, &n->kids[n->count - 1].low, key, name)) return n->count - 1;
     uint32_t below = count_below(o, n->kids, sizeof(n->kids[0]), n->count, key, name, true);
     return below == 0 ? 0 : below - 1;
 }
