@@ -131,30 +131,37 @@ static void retype_add(struct sm *sm, const struct resource *r, struct text type
     table_add(&sm->retypes, w);
 }
 
-static struct resource *add_static(struct sm *sm, struct text type, struct text state,
-                                   struct text name)
-{
-    struct symbol *s = symbol_take(sm, state);
-    struct resource *r = resource_add(sm, type_take(sm, type), s, name, true);
-    symbol_drop(sm, s);
-    return r;
-}
-
-static void take_name(struct sm *sm, const struct sm_entry *e, struct text name)
+// A name of a config whose entry says that it is of (type, state).
+static void take_name(struct sm *sm, const struct sm_entry *e, struct type *t, struct symbol *state,
+                      struct text name)
 {
     struct resource *r = resource_find(sm, name);
-    bool same_type = r != NULL && text_equal(symbol_text(resource_type(r)->name), e->type);
+    bool same_type = r != NULL && resource_type(r) == t;
     if (r != NULL && !same_type && r->owner == NULL) {
         resource_delete(sm, r);
         r = NULL;
     }
     if (r == NULL) {
-        r = add_static(sm, e->type, e->state, name);
+        r = resource_add(sm, t, state, name, true);
     } else if (!same_type) {
         retype_add(sm, r, e->type, e->state);
     }
     set_static(sm, r, true);
     r->is_seen = true;
+}
+
+static void take_names(struct sm *sm, const struct sm_entry *e)
+{
+    if (e->names_count == 0) return;
+    struct type *t = type_take(sm, e->type);
+    struct symbol *state = symbol_take(sm, e->state);
+    for (uint32_t i = 0; i < e->names_count; i++) {
+        if (i + NAMES_AHEAD < e->names_count) {
+            table_expect_slot(&sm->resources, sm_hash(sm, e->names[i + NAMES_AHEAD]));
+        }
+        take_name(sm, e, t, state, e->names[i]);
+    }
+    symbol_drop(sm, state);
 }
 
 // Makes room for the names at once. Those that are there already are counted too, when most are
@@ -203,13 +210,7 @@ void apply_config(struct sm *sm, const struct command *command)
     take_cycles(sm);
     expect_names(sm, c);
     for (uint32_t i = 0; i < c->entries_count; i++) {
-        const struct sm_entry *e = &c->entries[i];
-        for (uint32_t j = 0; j < e->names_count; j++) {
-            if (j + NAMES_AHEAD < e->names_count) {
-                table_expect_slot(&sm->resources, sm_hash(sm, e->names[j + NAMES_AHEAD]));
-            }
-            take_name(sm, e, e->names[j]);
-        }
+        take_names(sm, &c->entries[i]);
     }
     drop_names(sm);
     keep_bytes(sm, command);
@@ -224,7 +225,8 @@ void config_retype(struct sm *sm)
         sm->first_due = w->next_due;
         table_remove(&sm->retypes, w);
         resource_delete(sm, resource_find(sm, symbol_text(w->name)));
-        add_static(sm, symbol_text(w->type), symbol_text(w->state), symbol_text(w->name));
+        (void)resource_add(sm, type_take(sm, symbol_text(w->type)), w->state, symbol_text(w->name),
+                           true);
         retype_free(sm, w);
     }
 }
