@@ -69,7 +69,7 @@ def holders(changes, seq):
 
 def short_name(text):
     """A name that the server made, without its middle."""
-    return re.sub(r"\b([0-9a-f]{8})-[0-9a-f-]{22}([0-9a-f]{4}\b)", r"\1...\2", text)
+    return re.sub(r"\b([0-9a-f]{8})-[0-9a-f-]{23}([0-9a-f]{4}\b)", r"\1...\2", text)
 
 
 class Running:
@@ -244,7 +244,7 @@ class Stage:
 
     def look(self):
         """Prints what boskosctl lists, with marks at what is not as in the table before, and how that came about."""
-        words = ["boskosctl", "list", "--server-url", self.url]
+        words = ["boskosctl", "list", f"--server-url={self.url}"]
         self.say_command(words)
         first = self.server_seq()
         found = {r["name"]: r for r in json.loads(self.output(*words, "-o", "json"))}
@@ -266,11 +266,11 @@ class Stage:
         """What came between two tables, where that is more than the two say."""
         for name in sorted({c.name for c in changes}):
             own = [c for c in changes if c.name == name]
-            if len(own) == 1 and own[0].kind in ("config", "acquire", "expire"):
+            if len(own) == 1:
                 continue
             words = [self.shown[name]["state"]] if name in self.shown else []
-            words += ["(gone)" if c.state is None else f"{c.state} by {c.who}" if c.who else c.state for c in own]
-            text = f"{name}: " + " -> ".join(short_name(w) for w in words)
+            words += ["(gone)" if c.state is None else f"{c.state} ({c.owner})" if c.owner else c.state for c in own]
+            text = f"{short_name(name)}: " + " -> ".join(short_name(w) for w in words)
             for line in textwrap.wrap(text, COLUMNS - 2, subsequent_indent="      ", break_on_hyphens=False):
                 self.say("  " + line, "dim")
 
