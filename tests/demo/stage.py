@@ -6,6 +6,7 @@ Every process started here is ended by its process id, on every way out, and die
 import collections
 import contextlib
 import ctypes
+import http.client
 import json
 import os
 import re
@@ -17,7 +18,6 @@ import sys
 import tempfile
 import textwrap
 import time
-import urllib.error
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -114,7 +114,7 @@ class Stage:
         self.shown = {}  # name -> resource, as the last table has them
         self.seq = 0  # the command after which they were so
         self.looks = []  # (first, last, resources) of every table: which commands it may be after
-        self.steps = 0
+        self.steps = self.checks = 0
         is_colourful = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self.colours = {"bold": "1", "dim": "2", "green": "32", "red": "31", "yellow": "33"} if is_colourful else {}
 
@@ -127,14 +127,14 @@ class Stage:
         print(self.paint(colour, text), flush=True)
 
     def explain(self, text):
-        for line in textwrap.wrap(text, COLUMNS):
+        for line in textwrap.wrap(text, COLUMNS, break_on_hyphens=False):
             self.say(line)
 
     def say_command(self, words):
         """The command line as a person would type it, on several lines when it is long."""
         lines, line = [], "$"
         for word in words:
-            word = shlex.quote(str(word)) if word not in ("|", "&", ">") else word
+            word = shlex.quote(str(word)) if word not in ("|", "&", ">", "#") else word
             if len(line) + 1 + len(word) > COLUMNS - 2 and line.strip():
                 lines.append(line + " \\")
                 line = "   "
@@ -155,6 +155,7 @@ class Stage:
     def check(self, is_good, text):
         if not is_good:
             raise Failure(f"not so: {text}")
+        self.checks += 1
         self.say(f"ok   {text}", "green")
 
     # ---- programs ----
@@ -190,8 +191,8 @@ class Stage:
         return text
 
     def show(self, *words, codes=(0,), only=None):
-        """Runs a program and prints its command line and what it says; `only` leaves lines out. Returns all of it."""
-        self.say_command(words)
+        """Runs a program and prints its command line and what it says, shortened by `only`. Returns all of it."""
+        self.say_command([*words, "#", "shortened"] if only else words)
         text = self.output(*words, codes=codes)
         for line in (only or str.splitlines)(text):
             self.say("  " + line)
@@ -212,20 +213,26 @@ class Stage:
     # ---- the server ----
 
     def get(self, url):
-        """The body of a page, None while nobody answers."""
+        """The body of a page, "" while nobody answers, or not well."""
         try:
             with urllib.request.urlopen(url, timeout=self.left_s()) as reply:
                 return reply.read().decode()
-        except (urllib.error.URLError, ConnectionError):
-            return None
+        except (OSError, http.client.HTTPException):
+            return ""
+
+    def ask(self, path):
+        """What the server says to a GET, which it must answer."""
+        body = self.get(self.url + path)
+        if body == "":
+            raise Failure(f"the server does not answer GET {path}")
+        return json.loads(body)
 
     def server_seq(self):
-        return json.loads(self.get(f"{self.url}/v1/status"))["seq"]
+        return self.ask("/v1/status")["seq"]
 
     def resources(self, **filters):
         """name -> resource, as the server has them just now."""
-        page = self.get(self.url + boskosd.target("/v1/resources", **filters))
-        return {r["name"]: r for r in json.loads(page)["resources"]}
+        return {r["name"]: r for r in self.ask(boskosd.target("/v1/resources", **filters))["resources"]}
 
     def are(self, state, *names, owner=""):
         found = self.resources()
