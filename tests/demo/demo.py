@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 
-from stage import HERE, Failure, Stage, boskosd, changes_of, short_name
+from stage import HERE, S_NS, Failure, Stage, boskosd, changes_of, moment_ns, short_name
 
 ACCOUNTS = ["account-1", "account-2", "account-3"]
 JOB = "job-4711"
@@ -116,8 +116,8 @@ class Demo:
 
     def check_parts(self, parts, text):
         s = self.stage
-        self.stage.check(len(parts) == 2 and set(parts) < set(ACCOUNTS) and s.are(self.cluster, *parts) and
-                         self.litter() == [f"{a}/part-of-{self.cluster}" for a in sorted(parts)], text)
+        s.check(len(parts) == 2 and set(parts) < set(ACCOUNTS) and s.are(self.cluster, *parts) and
+                self.litter() == [f"{a}/part-of-{self.cluster}" for a in sorted(parts)], text)
 
     def watch(self):
         s = self.stage
@@ -188,7 +188,6 @@ class Demo:
             self.check_job_has_all(s.look())
             self.check_left_alone()
 
-
     def check_left_alone(self):
         s = self.stage
         rounds = [c for c in s.commands() if c["kind"] == "reset" and
@@ -202,14 +201,14 @@ class Demo:
             job = s.running.pop("job")
             s.say_command(["kill", "-9", str(job.pid)])
             job.signal(signal.SIGKILL)
-            s.check(job.wait(s.left_s()) == -signal.SIGKILL, "the job is dead, and has given nothing back")
+            s.check(job.wait(s.left_s()) == -signal.SIGKILL, "the job is dead")
             s.until(f"{JOB} has nothing", lambda: not s.resources(owner=JOB))
             s.until("what the job ran is ended", lambda: not is_alive(self.job_pid))
             s.look()
             taken = [c for c in changes_of(s.commands()) if c.kind == "reset"]
             s.check(sorted(c.name for c in taken) == sorted([self.cluster, *self.parts]) and
                     all((c.state, c.owner) == ("dirty", "") for c in taken),
-                    f"{EXPIRE_S} s after its last heartbeat all three are dirty and nobody's")
+                    "all three are dirty and nobody's, by resets of the reaper")
 
     def build_again(self):
         s = self.stage
@@ -264,6 +263,9 @@ class Demo:
             lease = who["lease"]
             s.check(who["owner"] == JOB and lease["since"]["kind"] == "acquire" and lease["heartbeats"] >= EXPIRE_S - 1 and
                     lease["end"]["seq"] == reset.seq, f"{JOB} had it, with heartbeats, until the reset took it back")
+            silent_ns = moment_ns(lease["end"]["time"]) - moment_ns(lease["end"]["lastupdate"])
+            s.check(silent_ns >= EXPIRE_S * S_NS,
+                    f"nothing was heard of it for {silent_ns / S_NS:.2f} s by then, and {EXPIRE_S} s were given")
             s.show("boskos-replay", "--data-dir=data", "usage", "--by=owner")
             self.check_usage()
         with s.step("Is the journal sound?"):
@@ -302,6 +304,10 @@ class Demo:
         last = commands[[c.seq for c in changes if c.name == self.cluster][-1] - commands[0]["seq"]]
         s.check({c.name for c in changes} == set(story) and last["params"]["dest"] == "tombstone",
                 f"{len(changes)} changes of four resources, each as it was to be, and the last of the cluster a tombstone")
+        free, marked = [c for c in changes if c.name == self.cluster][6:8]
+        lived_ns = moment_ns(marked.time) - moment_ns(free.time)
+        s.check(lived_ns >= LIFESPAN_S * S_NS,
+                f"the second cluster was there for {lived_ns / S_NS:.2f} s, {LIFESPAN_S} s were given")
 
     def check_leases(self, commands):
         """Whoever gets a resource gets it from nobody, and who has it is the one that gives it back, or is reset."""
@@ -361,12 +367,14 @@ def main():
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
+    sys.stdout.reconfigure(errors="replace")
     stage = Stage(given.bin, given.keep)
     code = 1
     try:
         demo = Demo(stage)
-        stage.explain(f"The life of a cluster, in {stage.folder}. What is shown can be typed there while it runs; in the tables + is "
-                      "new, > is changed, - is gone, and the lines below them say what came in between.")
+        stage.explain(f"The life of a cluster, in {stage.folder}. Whoever has the programs on the PATH can type there what is "
+                      "shown behind a $. In the tables + is new, > is changed, - is gone, and the lines below them say what "
+                      "came in between.")
         demo.prepare()
         demo.play()
         stage.say(f"\nAll {stage.checks} checks hold; it took {time.monotonic() - stage.begun:.1f} s.", "bold")

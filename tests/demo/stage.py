@@ -6,6 +6,7 @@ Every process started here is ended by its process id, on every way out, and die
 import collections
 import contextlib
 import ctypes
+import datetime
 import http.client
 import json
 import os
@@ -28,6 +29,7 @@ import boskosd  # noqa: E402
 TIME_S = 100  # for all steps together; ending what runs takes up to END_S more
 END_S = 8
 COLUMNS = 100
+S_NS = 10**9
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 
@@ -72,6 +74,12 @@ def short_name(text):
     return re.sub(r"\b([0-9a-f]{8})-[0-9a-f-]{23}([0-9a-f]{4}\b)", r"\1...\2", text)
 
 
+def moment_ns(text):
+    """A time of boskos-replay."""
+    whole, _, rest = text.rstrip("Z").partition(".")
+    return int(datetime.datetime.fromisoformat(whole + "+00:00").timestamp()) * S_NS + int(rest.ljust(9, "0"))
+
+
 class Running:
     """A program in the background, what it says in a file beside its data."""
 
@@ -109,6 +117,7 @@ class Stage:
         self.programs, self.keep = os.path.abspath(programs), keep
         self.folder = tempfile.mkdtemp(prefix="boskosd-demo-")
         self.begun = time.monotonic()
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1"  # for the programs, too
         self.running = {}  # name -> Running, in the order of their starts
         self.url = ""
         self.shown = {}  # name -> resource, as the last table has them
@@ -182,8 +191,11 @@ class Stage:
 
     def output(self, *words, codes=(0,)):
         """What a program prints on stdout, or when that is nothing on stderr."""
-        done = subprocess.run(self.real(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              cwd=self.folder, timeout=self.left_s(), preexec_fn=die_with_parent, check=False)
+        try:
+            done = subprocess.run(self.real(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  cwd=self.folder, timeout=self.left_s(), preexec_fn=die_with_parent, check=False)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{shlex.join(map(str, words))} does not end, and it takes longer than {TIME_S} s") from None
         text = (done.stdout or done.stderr).decode("utf-8", "replace")
         if done.returncode not in codes:
             raise Failure(f"{shlex.join(map(str, words))}: exit code {done.returncode}\n"
