@@ -49,13 +49,14 @@ static void pause_before_next(const struct program *p, int64_t *pause_ms)
     (void)nanosleep(&pause, NULL);
 }
 
-int give_back(const struct program *p, const struct boskos_resource *r, const char *dest,
-              bool *ret_is_doubted)
+int give_back(const struct program *p, const struct boskos_resource *r, const atomic_bool *is_lost,
+              const char *dest, bool *ret_is_doubted)
 {
     int64_t pause_ms = PAUSE_FIRST_MS;
     int err = BOSKOS_ERR_TIMEOUT;
     *ret_is_doubted = false;
     for (int64_t left; (left = program_time_left_ms(p)) > 0;) {
+        if (is_lost != NULL && atomic_load(is_lost)) return BOSKOS_ERR_NO_RESOURCE;
         if (try_it(p, r, dest, left < TRY_MS ? left : TRY_MS, &err, ret_is_doubted)) return err;
         (void)boskos_hold(p->client, r); // it gets heartbeats, and a loss is seen
         pause_before_next(p, &pause_ms);

@@ -15,14 +15,15 @@
 void give_back_options(struct boskos_options *options);
 
 // Strikes the lease off what the client holds and releases it to `dest`; one that was lost before
-// is left alone, for somebody else with the same owner name may have it by now.
+// is left alone, for somebody else with the same owner name may have it by now, or we ourselves:
+// is_lost is looked at before each try, and NULL where nobody would set it.
 //
 // A refusal that is no loss (a redirect, a password that does not fit) is tried again, with
 // heartbeats meanwhile, until it is done or the program's time to end is up
 // (program_time_left_ms). Returns 0; BOSKOS_ERR_NO_RESOURCE or BOSKOS_ERR_OWNER when it was lost;
 // or why not, which was logged: with *ret_is_doubted the client goes on trying by itself. Any
 // thread but the client's.
-int give_back(const struct program *p, const struct boskos_resource *resource, const char *dest,
-              bool *ret_is_doubted);
+int give_back(const struct program *p, const struct boskos_resource *resource,
+              const atomic_bool *is_lost, const char *dest, bool *ret_is_doubted);
 
 #endif

@@ -26,7 +26,7 @@ static void log_cleaning(const struct slot *s, enum outcome outcome,
 
 static enum outcome judge(const struct slot *s, const struct subprocess_result *r)
 {
-    if (boskos_cancel_is_set(s->lost) != 0) return OUTCOME_LOST;
+    if (atomic_load(&s->is_lost)) return OUTCOME_LOST;
     if (subprocess_is_good(r)) return OUTCOME_CLEANED;
     if (r->end == SUBPROCESS_LATE) return OUTCOME_LATE;
     // What the signal did to the program itself, when a terminal sent it, looks like a failure.
@@ -88,9 +88,8 @@ void *janitor_clean(void *slot)
     struct janitor *j = s->janitor;
     uint64_t one = 1;
     bool is_doubted, is_clean = s->is_to_clean && clean(s);
-    // What was lost may have been acquired again meanwhile, by us, and is another slot's then.
-    if (boskos_cancel_is_set(s->lost) == 0)
-        (void)give_back(&j->program, s->resource, is_clean ? "free" : "dirty", &is_doubted);
+    (void)give_back(&j->program, s->resource, &s->is_lost, is_clean ? "free" : "dirty",
+                    &is_doubted);
     (void)pthread_mutex_lock(&j->lock);
     s->state = SLOT_ENDED;
     (void)pthread_mutex_unlock(&j->lock);

@@ -50,7 +50,8 @@ struct slot {
     uint64_t round; // in which it was taken
     struct boskos_resource *resource;
     bool is_to_clean;           // else it is only given back
-    struct boskos_cancel *lost; // set when the lease is
+    atomic_bool is_lost;        // the lease is
+    struct boskos_cancel *lost; // set then, for who waits
 };
 
 struct janitor {

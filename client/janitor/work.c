@@ -21,17 +21,26 @@ static void unlock(struct janitor *j)
     (void)pthread_mutex_unlock(&j->lock);
 }
 
-// From the client's thread.
+// The lease of that name that was taken at that time is lost; NULL: whenever it was. With the lock
+// held.
+static void lose(struct janitor *j, const char *name, const char *lastupdate)
+{
+    for (size_t i = 0; i < j->pool_size; i++) {
+        struct slot *s = &j->slots[i];
+        if (s->state != SLOT_RUNNING || strcmp(s->resource->name, name) != 0) continue;
+        if (lastupdate != NULL && strcmp(s->resource->lastupdate, lastupdate) != 0) continue;
+        atomic_store(&s->is_lost, true);
+        boskos_cancel(s->lost);
+    }
+}
+
+// From the client's thread, which has logged it.
 static void on_lost(void *context, const struct boskos_resource *resource, int code)
 {
     struct janitor *j = context;
-    (void)code; // the client has logged it
+    (void)code;
     lock(j);
-    for (size_t i = 0; i < j->pool_size; i++) {
-        struct slot *s = &j->slots[i];
-        if (s->state == SLOT_RUNNING && strcmp(s->resource->name, resource->name) == 0)
-            boskos_cancel(s->lost);
-    }
+    lose(j, resource->name, resource->lastupdate);
     unlock(j);
 }
 
@@ -43,6 +52,8 @@ static bool start(struct janitor *j, struct kind *kind, struct boskos_resource *
 {
     struct slot *s = NULL;
     lock(j);
+    // Heartbeats would not tell: to the server it is the same owner who has it again.
+    lose(j, resource->name, NULL);
     for (size_t i = 0; i < j->pool_size && s == NULL; i++) {
         if (j->slots[i].state == SLOT_FREE) s = &j->slots[i];
     }
@@ -52,6 +63,7 @@ static bool start(struct janitor *j, struct kind *kind, struct boskos_resource *
     s->round = kind->round;
     s->resource = resource;
     s->is_to_clean = is_to_clean;
+    atomic_store(&s->is_lost, false);
     s->lost = boskos_cancel_new();
     bool is_started = s->lost != NULL && pthread_create(&s->thread, NULL, janitor_clean, s) == 0;
     if (is_started) {
@@ -143,7 +155,7 @@ static void take(struct janitor *j, struct kind *kind)
     program_log(&j->program, LOG_ERROR, "%s is not cleaned: no thread or descriptor",
                 resource->name);
     janitor_rest(j, kind);
-    (void)give_back(&j->program, resource, "dirty", &is_doubted);
+    (void)give_back(&j->program, resource, NULL, "dirty", &is_doubted);
     boskos_resource_free(resource);
 }
 

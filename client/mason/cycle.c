@@ -33,13 +33,10 @@ static const char *name_of(const struct job *job)
     return job->whole.resource->name;
 }
 
-// Unless it was lost. Returns what give_back does.
-static int part_with(struct mason *m, const struct part *part, const char *dest,
+static int part_with(const struct mason *m, const struct part *part, const char *dest,
                      bool *ret_is_doubted)
 {
-    *ret_is_doubted = false;
-    if (mason_is_lost(m, part)) return BOSKOS_ERR_NO_RESOURCE;
-    return give_back(&m->program, part->resource, dest, ret_is_doubted);
+    return give_back(&m->program, part->resource, &part->is_lost, dest, ret_is_doubted);
 }
 
 // ---- what it was made of before -------------------------------------------------
@@ -63,7 +60,7 @@ static bool recycle_one(struct mason *m, const struct job *job, const char *name
     int err = boskos_acquire_by_state(m->program.client, name_of(job), "leased", &name, 1, 0,
                                       &taken, &call);
     for (size_t i = 0; err == 0 && i < taken->count; i++)
-        (void)give_back(&m->program, taken->items[i], "dirty", &is_doubted);
+        (void)give_back(&m->program, taken->items[i], NULL, "dirty", &is_doubted);
     if (err == 0) {
         boskos_resources_free(taken);
         return true;
@@ -138,7 +135,7 @@ static bool ask(struct mason *m, struct job *job, const struct need *need)
     bool is_doubted;
     program_log(&m->program, LOG_ERROR, "asked for type %s, and was given %s of type %s",
                 need->type, got->name, got->type);
-    (void)give_back(&m->program, got, "dirty", &is_doubted);
+    (void)give_back(&m->program, got, NULL, "dirty", &is_doubted);
     boskos_resource_free(got);
     return false;
 }

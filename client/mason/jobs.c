@@ -22,6 +22,43 @@ static char *copy(struct text t)
     return program_copy(t.data, t.size);
 }
 
+// ---- what they lost -------------------------------------------------------------
+
+// What a job has of that name, and has not lost.
+static struct part *find_part(struct job *job, const char *name)
+{
+    if (!job->whole.is_lost && strcmp(job->whole.resource->name, name) == 0) return &job->whole;
+    for (size_t i = 0; i < job->leased_count; i++) {
+        struct part *part = &job->leased[i];
+        if (!part->is_lost && strcmp(part->resource->name, name) == 0) return part;
+    }
+    return NULL;
+}
+
+// The lease of that name that was taken at that time is lost; NULL: whenever it was. With the lock
+// held.
+static void lose(struct mason *m, const char *name, const char *lastupdate)
+{
+    for (struct job *job = m->jobs; job != NULL; job = job->next) {
+        struct part *part = find_part(job, name);
+        if (part == NULL) continue;
+        if (lastupdate != NULL && strcmp(part->resource->lastupdate, lastupdate) != 0) continue;
+        part->is_lost = true;
+        boskos_cancel(job->lost);
+    }
+    (void)pthread_cond_broadcast(&m->changed);
+}
+
+// From the client's thread, which has logged it.
+void mason_on_lost(void *context, const struct boskos_resource *resource, int code)
+{
+    struct mason *m = context;
+    (void)code;
+    mason_lock(m);
+    lose(m, resource->name, resource->lastupdate);
+    mason_unlock(m);
+}
+
 // ---- begin and end --------------------------------------------------------------
 
 static void job_free(struct job *job)
@@ -66,6 +103,8 @@ void mason_job_add(struct mason *m, struct job *job)
 {
     mason_lock(m);
     struct job **at = &m->jobs;
+    // Heartbeats would not tell: to the server it is the same owner who has it again.
+    lose(m, job->whole.resource->name, NULL);
     while (*at != NULL)
         at = &(*at)->next;
     *at = job;
@@ -151,54 +190,18 @@ bool mason_may_ask(struct mason *m, const struct job *job, const struct need *ne
 void mason_add_leased(struct mason *m, struct job *job, struct boskos_resource *resource)
 {
     mason_lock(m);
+    lose(m, resource->name, NULL); // as above
     job->leased = must_realloc(job->leased, (job->leased_count + 1) * sizeof(struct part));
     job->leased[job->leased_count++] = (struct part){.resource = resource};
     mason_unlock(m);
-}
-
-static struct part *find_leased(const struct job *job, const char *name)
-{
-    for (size_t i = 0; i < job->leased_count; i++) {
-        struct part *part = &job->leased[i];
-        if (!part->is_lost && strcmp(part->resource->name, name) == 0) return part;
-    }
-    return NULL;
 }
 
 bool mason_has_leased(struct mason *m, const char *name)
 {
     bool has = false;
     mason_lock(m);
-    for (const struct job *job = m->jobs; job != NULL && !has; job = job->next)
-        has = find_leased(job, name) != NULL;
+    for (struct job *job = m->jobs; job != NULL && !has; job = job->next)
+        has = find_part(job, name) != NULL;
     mason_unlock(m);
     return has;
-}
-
-// ---- what they lost -------------------------------------------------------------
-
-bool mason_is_lost(struct mason *m, const struct part *part)
-{
-    mason_lock(m);
-    bool is_lost = part->is_lost;
-    mason_unlock(m);
-    return is_lost;
-}
-
-// From the client's thread, which has logged it.
-void mason_on_lost(void *context, const struct boskos_resource *resource, int code)
-{
-    struct mason *m = context;
-    (void)code;
-    mason_lock(m);
-    for (struct job *job = m->jobs; job != NULL; job = job->next) {
-        bool is_whole =
-            !job->whole.is_lost && strcmp(job->whole.resource->name, resource->name) == 0;
-        struct part *part = is_whole ? &job->whole : find_leased(job, resource->name);
-        if (part == NULL) continue;
-        part->is_lost = true;
-        boskos_cancel(job->lost);
-    }
-    (void)pthread_cond_broadcast(&m->changed);
-    mason_unlock(m);
 }

@@ -53,7 +53,7 @@ enum stage {
 // A lease of a job. What is lost is not given back: it may be another job's by now.
 struct part {
     struct boskos_resource *resource;
-    bool is_lost;
+    atomic_bool is_lost;
 };
 
 struct job {
@@ -122,7 +122,7 @@ void mason_unlock(struct mason *m);
 struct job *mason_job_new(const struct config_entry *e, const struct builder *builder,
                           struct boskos_resource *resource);
 
-// To the end of the list.
+// To the end of the list. Another job that had its resource has lost it.
 void mason_job_add(struct mason *m, struct job *job);
 
 // Off the list, and counted. With the lock held.
@@ -135,13 +135,11 @@ size_t mason_jobs_of(struct mason *m, const char *type);
 // jobs never wait for each other. Always false when the job is to fail.
 bool mason_may_ask(struct mason *m, const struct job *job, const struct need *need);
 
-// Takes the lease into the job.
+// Takes the lease into the job. Another job that had it has lost it.
 void mason_add_leased(struct mason *m, struct job *job, struct boskos_resource *resource);
 
 // Has any job leased that?
 bool mason_has_leased(struct mason *m, const char *name);
-
-bool mason_is_lost(struct mason *m, const struct part *part);
 
 // A lease is lost: its job is to fail. For boskos_heartbeat; context is the mason.
 boskos_lost_function mason_on_lost;

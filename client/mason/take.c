@@ -91,7 +91,7 @@ static bool take_one(struct mason *m, struct round *r, const struct turn *t)
         mason_job_add(m, job);
         return true;
     }
-    (void)give_back(&m->program, got, "dirty", &is_doubted);
+    (void)give_back(&m->program, got, NULL, "dirty", &is_doubted);
     boskos_resource_free(got);
     return false;
 }

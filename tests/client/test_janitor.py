@@ -279,6 +279,35 @@ class Ends(JanitorTest):
         self.eventually("it is free", lambda: self.in_state("car-1"))
         self.assertEqual(w.stop(), 0)
 
+    def test_what_is_acquired_again_before_a_heartbeat_could_tell(self):
+        """Somebody resets what is being cleaned: the janitor is given it anew, and its first lease has ended."""
+        path = self.script("clean", 'trap "" TERM\necho $$ >> pids\nwhile ! test -e go; do sleep 0.05; done\n')
+        w = self.janitor(path, "--update-frequency", "1h", types="car")
+        first = self.eventually("it runs", lambda: self.note("pids"))[0]
+        self.assertEqual(self.d.call("POST", "/reset", type="car", state="cleaning", dest="dirty", expire="0s").status, 200)
+        second = self.eventually("it runs again", lambda: self.note("pids")[1:])[0]
+        self.eventually("the first one is ended", lambda: not self.is_alive(first) and "the lease was lost" in w.log())
+        self.assertTrue(self.is_alive(second))
+        self.assertEqual(self.owned("Janitor"), ["car-1"])
+        self.file("go", "")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+        self.assertEqual(w.stop(), 0)
+        self.assertEqual(len(self.proxy.targets("/release")), 1)
+
+    def test_what_is_acquired_again_while_its_release_is_refused(self):
+        path = self.script("clean", 'echo $$ >> pids\ntest -e first || { touch first; exit 0; }\n'
+                                    'while ! test -e go; do sleep 0.05; done\n')
+        self.proxy.only, self.proxy.script = "/release", ["403"]
+        w = self.janitor(path, "--update-frequency", "1h", types="car")
+        self.eventually("the release is refused", lambda: "is not released" in w.log())
+        self.assertEqual(self.d.call("POST", "/reset", type="car", state="cleaning", dest="dirty", expire="0s").status, 200)
+        self.eventually("it runs again", lambda: self.note("pids")[1:])
+        time.sleep(1.5)  # the refused one would be tried again after a second
+        self.assertEqual(self.owned("Janitor"), ["car-1"])
+        self.file("go", "")
+        self.eventually("it is free", lambda: self.in_state("car-1"))
+        self.assertEqual(w.stop(), 0)
+
 
 class Faults(JanitorTest):
     """What the server does."""

@@ -232,6 +232,40 @@ class Several(MasonTest):
         self.eventually("the farm is made", lambda: self.is_made("farm", 4))
 
 
+    def test_a_part_that_is_leased_again_before_a_heartbeat_could_tell(self):
+        """Somebody takes away what a cluster is made of, and the mason leases it anew for the farm."""
+        for _ in range(2):
+            self.d.acquire("account")
+        w = self.mason('case $(cat) in *"zone: b"*) touch cluster;; *) touch farm;; esac\n'
+                       'while ! test -e go; do sleep 0.05; done\n', "--heartbeat-period", "1h", "--period", "50ms")
+        self.eventually("the cluster is being built", lambda: os.path.exists(os.path.join(self.folder, "cluster")))
+        self.d.release("acc-2")
+        self.eventually("the farm has one", lambda: self.d.resources()["acc-2"]["owner"] == "mason")
+        self.assertEqual(self.d.release("acc-3", "free", "mason").status, 200)
+        self.eventually("the farm is being built", lambda: os.path.exists(os.path.join(self.folder, "farm")))
+        self.eventually("the cluster is given up", lambda: "not made" in w.log())
+        self.assertEqual(self.d.resources()["acc-3"]["owner"], "mason")
+        self.assertEqual([t for t in self.proxy.targets("/release") if "name=acc-3&" in t], [])
+        self.script("go", "")
+        self.eventually("the farm is made", lambda: self.is_made("farm", 4))
+
+    def test_a_whole_that_is_taken_again_before_a_heartbeat_could_tell(self):
+        w = self.mason('case $(cat) in *"zone: b"*) echo $$ >> pids; while ! test -e go; do sleep 0.05; done;; esac\n',
+                       "--heartbeat-period", "1h", "--period", "50ms")
+        self.eventually("both are under way", lambda: self.note("pids") and self.is_made("farm", 4))
+        name = self.cluster()["name"]
+        done = self.d.call("POST", "/reset", type="cluster", state="cleaning", dest="dirty", expire="0s")
+        self.assertEqual(done.status, 200)
+        self.eventually("it is given up", lambda: "not made" in w.log())
+        self.free_dirty()
+        self.eventually("it is built anew", lambda: self.note("pids")[1:])
+        self.assertEqual(self.d.resources()[name]["owner"], "mason")
+        self.script("go", "")
+        self.eventually("it is made", self.is_made)
+        self.assertEqual(w.stop(), 0)
+        self.assertEqual(len([t for t in self.proxy.targets("/release") if f"name={name}&" in t]), 1)
+
+
 class Builders(MasonTest):
     """What builders do."""
 
