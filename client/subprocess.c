@@ -83,7 +83,7 @@ static _Noreturn void keep(const struct subprocess *s, const int *fds, pid_t par
         if (dup2(fds[i], i) < 0) _exit(1);
     }
     // Others' pipes were inherited: who waits for the end of one must not wait for us.
-    (void)close_range(STATUS_FD + 1, ~0u, 0);
+    closefrom(STATUS_FD + 1);
     (void)fcntl(STATUS_FD, F_SETFD, FD_CLOEXEC);
     pid_t child = fork();
     if (child == 0) become(s);
@@ -261,9 +261,11 @@ static void watch(struct run *r)
 // left the group may hold them open, and is not waited for.
 static void clear_away(struct run *r)
 {
-    (void)kill(-r->keeper,
-               SIGKILL); // the keeper is not waited for yet: the number is still its own
-    while (waitpid(r->keeper, NULL, 0) < 0 && errno == EINTR) {
+    // The keeper is not waited for yet: the number is still its own.
+    (void)kill(-r->keeper, SIGKILL);
+    // The keeper, and its orphans where we are the first process of a container: they are ours
+    // then.
+    while (waitpid(-r->keeper, NULL, 0) > 0 || errno == EINTR) {
     }
     for (size_t n = 0; n < DRAIN_BYTES_MAX && read_some(r, &r->out_fd); n += READ_BYTES) {
     }

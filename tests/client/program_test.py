@@ -39,10 +39,11 @@ class Program:
 class ProgramTest(ClientTest):
     PROGRAM = ""  # the environment variable that names it
     FLAGS = ()  # always
+    BEFORE = ()  # what starts it
 
     def words(self, *flags, url=None):
         general = [] if url is False else ["--boskos-url", url or self.proxy.url]
-        return [os.environ[self.PROGRAM], *general, *self.FLAGS, *flags]
+        return [*self.BEFORE, os.environ[self.PROGRAM], *general, *self.FLAGS, *flags]
 
     def once(self, *flags, code=0, **more):
         done = subprocess.run(self.words(*flags, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

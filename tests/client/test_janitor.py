@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """boskos-janitor against a real boskosd: its turns, and what its program, the server and signals do to it."""
 
+import sys
 import time
 
 from worker_test import *  # noqa: F403
@@ -201,6 +202,30 @@ class Program(JanitorTest):
         self.assertEqual(int(self.note("mask")[0].split()[1], 16) & ((1 << 14) | (1 << 1)), 0)
         self.assertLessEqual({int(x) for x in self.note("fds")}, {0, 1, 2, 10, 11, 255})  # from 10 on: the shell's own
         self.assertEqual(self.note("input"), [])
+
+
+class FirstProcess(JanitorTest):
+    """As the first process of a container it becomes the parent of orphans, here by PR_SET_CHILD_SUBREAPER (36)."""
+
+    BEFORE = (sys.executable, "-c",
+              "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1); os.execv(sys.argv[1], sys.argv[1:])")
+
+    def children(self, p):
+        found = []
+        for task in os.listdir(f"/proc/{p.process.pid}/task"):
+            with open(f"/proc/{p.process.pid}/task/{task}/children", encoding="ascii") as f:
+                found += f.read().split()
+        return found
+
+    def test_it_leaves_no_zombies(self):
+        w = self.janitor(self.script("clean", "sleep 1000 & sleep 1000 &\n"
+                                              'test "$1" != --car=car-1 || { touch hangs; sleep 1000; }\n'),
+                         "--time-limit", "1s", "--poll-period", "1h")
+        self.eventually("the car hangs", lambda: self.children(w) and os.path.exists(os.path.join(self.folder, "hangs")))
+        self.eventually("the projects are free", lambda: self.in_state("p-1", "p-2", "p-3"))
+        self.eventually("the car is given up", lambda: "took too long" in w.log() and self.in_state("car-1", state="dirty"))
+        self.assertEqual(self.children(w), [])
+        self.assertEqual(w.stop(), 0)
 
 
 class Ends(JanitorTest):
