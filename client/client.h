@@ -189,8 +189,9 @@ struct lease {
     struct boskos_resource *resource;
     char **leased; // names that are given back with it
     size_t leased_count;
-    int64_t due_ms; // of the next heartbeat
-    bool is_busy;   // a heartbeat or an update of it is under way
+    int64_t due_ms;  // of the next heartbeat
+    bool is_busy;    // a heartbeat of it is under way
+    bool is_renewed; // it was acquired again since: what that heartbeat says does not count
 };
 
 enum pending_kind { PENDING_ACQUIRE, PENDING_RELEASE };

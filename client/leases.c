@@ -111,7 +111,7 @@ void leases_add(struct boskos_client *c, const struct boskos_resource *r,
     drop_pending(c, r->name);
     new.due_ms = client_now_ms() + c->leases.period_ms;
     if (there != NULL) {
-        new.is_busy = there->is_busy;
+        new.is_busy = new.is_renewed = there->is_busy;
         lease_release(there);
         *there = new;
     } else if (c->leases.held_count < CLIENT_HELD_MAX) {
@@ -344,15 +344,16 @@ static void beat(struct boskos_client *c, const char *name, const char *state, i
         period_ms / 4 < c->options.backoff_most_ms ? period_ms / 4 : c->options.backoff_most_ms;
     lock(c);
     struct lease *l = find(c, name), taken;
-    if (l != NULL && is_lost) {
+    is_lost = is_lost && l != NULL && !l->is_renewed;
+    if (is_lost) {
         remove_lease(c, l, &taken);
     } else if (l != NULL) {
-        l->is_busy = false;
+        l->is_busy = l->is_renewed = false;
         l->due_ms = client_now_ms() + (err == 0 ? period_ms : sooner > 0 ? sooner : 1);
     }
     announce(c);
     unlock(c);
-    if (l != NULL && is_lost) tell_lost(c, &taken, err, call.text);
+    if (is_lost) tell_lost(c, &taken, err, call.text);
 }
 
 int boskos_heartbeat(struct boskos_client *c, int64_t period_ms, boskos_lost_function *lost,

@@ -460,6 +460,19 @@ class Heartbeats(ClientTest):
         self.assertEqual([line.split(" ")[0] for line in c.lost], ["car-1"])
         self.assertEqual([r["name"] for r in c("held").json], ["van-1"])
 
+    def test_a_late_refusal_does_not_lose_what_was_acquired_again(self):
+        c = self.client()
+        c("acquire", "car", "free", "busy", 0)
+        self.proxy.only, self.proxy.script = "/update", ["slow:1"]
+        self.d.call("POST", "/reset", type="car", state="busy", dest="dirty", expire="-1s")
+        c("heartbeat", 50)
+        self.eventually("it is refused", lambda: self.proxy.targets("/update"))
+        time.sleep(0.2)  # the refusal is on its way
+        self.check(c("acquire", "car", "dirty", "busy", 0), 0)
+        self.eventually("the next one comes", lambda: self.proxy.targets("/update")[1:])
+        self.assertEqual(c.lost, [])
+        self.assertEqual([r["name"] for r in c("held").json], ["car-1"])
+
     def test_a_server_that_is_down_loses_nothing(self):
         c = self.client()
         c("acquire", "car", "free", "busy", 0)
