@@ -222,6 +222,20 @@ class Faults(PythonTest):
         self.eventually("it beats again", lambda: self.d.resources()["car-1"]["lastupdate"] > before)
         self.assertEqual(lost, [])
 
+    def test_a_late_refusal_does_not_lose_what_was_acquired_again(self):
+        c = self.make()
+        c.acquire("car", "free", "busy")
+        self.proxy.only, self.proxy.script = "/update", ["slow:1"]
+        self.d.call("POST", "/reset", type="car", state="busy", dest="dirty", expire="-1s")
+        lost = []
+        c.heartbeat(0.05, lambda r, e: lost.append(e))
+        self.eventually("it is refused", lambda: self.proxy.targets("/update"))
+        time.sleep(0.2)  # the refusal is on its way
+        c.acquire("car", "dirty", "busy")
+        self.eventually("the next one comes", lambda: self.proxy.targets("/update")[1:])
+        self.assertEqual(lost, [])
+        self.assertEqual([r.name for r in c.held()], ["car-1"])
+
 
 if __name__ == "__main__":
     main()

@@ -547,7 +547,8 @@ class Client:
                 log.error("%s is not released: %s", p.arguments[0], e)
             return not e.transient
 
-    def _beat(self, name: str, state: str) -> None:
+    def _beat(self, held: _Held) -> None:
+        name, state = held.resource.name, held.resource.state
         lost: Optional[errors.BoskosError] = None
         pause = self._period
         try:
@@ -558,15 +559,15 @@ class Client:
             log.warning("no heartbeat of %s: %s", name, e)
             pause = min(self._period / 4, self.backoff_most)
         with self._changed:
-            held = self._held.get(name)
-            if held is not None:
-                held.busy = False
-                held.due = time.monotonic() + pause
-                if lost is not None:
-                    del self._held[name]
+            held.busy = False
+            held.due = time.monotonic() + pause
+            # A refusal that comes late is not of what was acquired again meanwhile.
+            is_lost = lost is not None and self._held.get(name) is held
+            if is_lost:
+                del self._held[name]
             lease, on_lost = self._leases.get(name), self._on_lost
             self._changed.notify_all()
-        if lost is None or held is None:
+        if lost is None or not is_lost:
             return
         log.warning("%s is lost: %s", name, lost)
         if lease is not None:
@@ -593,7 +594,7 @@ class Client:
                 elif beat is not None:
                     beat.busy, pending = True, None
             if beat is not None:
-                self._beat(beat.resource.name, beat.resource.state)
+                self._beat(beat)
             elif pending is not None:
                 self._settle_and_put(pending)
 
