@@ -27,6 +27,7 @@ struct kind {
     bool is_wanted;   // on the command line, or in the config as it is now
     int64_t due_ms;   // when to ask for it again
     size_t running;
+    bool is_unknown; // the server has no resource of it, as was said
 
     // A round lasts until all of it was asked for. The names that were taken in it and failed: one
     // that comes again ends it.

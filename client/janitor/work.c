@@ -123,7 +123,10 @@ static void refused(struct janitor *j, struct kind *kind, int err, const struct 
     janitor_rest(j, kind);
     if (err == BOSKOS_ERR_NONE || err == BOSKOS_ERR_CANCELLED) return;
     if (err == BOSKOS_ERR_NO_TYPE) {
-        program_log(&j->program, LOG_DEBUG, "type %s: %s", kind->type, call->text);
+        // Usual of dynamic types, a slip of the pen otherwise: said once.
+        program_log(&j->program, kind->is_unknown ? LOG_DEBUG : LOG_INFO, "type %s: %s", kind->type,
+                    call->text);
+        kind->is_unknown = true;
         return;
     }
     program_log(&j->program, LOG_WARNING, "type %s: nothing acquired: %s", kind->type, call->text);
@@ -143,6 +146,7 @@ static void take(struct janitor *j, struct kind *kind)
         refused(j, kind, err, &call);
         return;
     }
+    kind->is_unknown = false;
     bool is_doubted, is_sane = strcmp(resource->type, kind->type) == 0;
     if (!is_sane)
         program_log(&j->program, LOG_ERROR, "asked for type %s, and was given %s of type %s",

@@ -112,18 +112,35 @@ static void take_round(struct mason *m)
     end_round(&r);
 }
 
+// A builder that nothing in the config asks for is a mistake in one of the two, most likely.
+static void warn_of_idle(const struct mason *m)
+{
+    const struct config *c = m->config.config;
+    for (size_t b = 0; b < m->builders_count; b++) {
+        bool is_wanted = false;
+        for (size_t i = 0; i < c->entries_count && !is_wanted; i++)
+            is_wanted = find_builder(m, &c->entries[i]) == &m->builders[b];
+        if (!is_wanted)
+            program_log(&m->program, LOG_WARNING,
+                        "--builder %s=%s has nothing to do: no entry of %s without names has this "
+                        "config.type",
+                        m->builders[b].type, m->builders[b].path, m->config.path);
+    }
+}
+
 int mason_work(struct mason *m)
 {
     struct program *p = &m->program;
-    bool is_new;
+    bool is_new = true; // it was read at the start
     int err = boskos_heartbeat(p->client, m->heartbeat_ns / (int64_t)NS_PER_MS, mason_on_lost, m);
     if (err != 0) return program_fail(p, "no heartbeats: %s", boskos_code_text(err));
     int code = mason_start_crews(m);
     if (code == 0) program_log(p, LOG_INFO, "boskos-mason is ready");
     while (code == 0 && !program_is_ending(p)) {
-        (void)watched_refresh(p, &m->config, &is_new); // what was read before stays
+        if (is_new) warn_of_idle(m);
         take_round(m);
         (void)program_sleep(p, m->period_ns / (int64_t)NS_PER_MS);
+        (void)watched_refresh(p, &m->config, &is_new); // what was read before stays
     }
     mason_end_crews(m);
     (void)boskos_heartbeat(p->client, 0, NULL, NULL);

@@ -56,6 +56,13 @@ class Cleaning(JanitorTest):
         self.all_free()
         self.assertEqual(w.stop(), 0)
 
+    def test_a_type_that_does_not_exist_is_said_once(self):
+        w = self.janitor(self.script("clean", "true\n"), "--poll-period", "50ms", types="car,kar")
+        self.eventually("the car is free", lambda: self.in_state("car-1"))
+        self.eventually("it is asked for again", lambda: len([t for t in self.proxy.targets("/acquire") if "=kar" in t]) > 2)
+        self.assertEqual(w.log().count("type kar: "), 1, w.log())
+        self.assertIn("does not exist", w.log())
+
     def test_a_failure_is_dirty_again_and_is_logged_with_the_end_of_the_output(self):
         w = self.janitor(self.script("clean", 'echo "$@" >> ran; echo to-stdout; echo to-stderr >&2; exit 3\n'),
                          "--poll-period", "1h", "--log-format", "json", types="car")

@@ -168,6 +168,12 @@ class Cycle(MasonTest):
         self.configure(CONFIG)
         self.eventually("it is made", self.is_made)
 
+    def test_a_builder_that_nothing_asks_for_is_said(self):
+        w = self.mason(BUILDER, "--builder", "Creatorr=/bin/true")
+        self.eventually("it is made", self.is_made)
+        self.assertEqual(w.log().count("has nothing to do"), 1)
+        self.assertIn("--builder Creatorr=/bin/true has nothing to do", w.log())
+
     def test_the_page(self):
         port = boskosd.free_ports(1)[0]
         self.mason(BUILDER, "--metrics-port", str(port))
