@@ -29,7 +29,7 @@ static enum outcome judge(const struct slot *s, const struct subprocess_result *
     if (atomic_load(&s->is_lost)) return OUTCOME_LOST;
     if (subprocess_is_good(r)) return OUTCOME_CLEANED;
     if (r->end == SUBPROCESS_LATE) return OUTCOME_LATE;
-    // What the signal did to the program itself, when a terminal sent it, looks like a failure.
+    // Who ended us may have sent the program a signal too: that looks like a failure.
     return program_is_ending(&s->janitor->program) ? OUTCOME_STOPPED : OUTCOME_FAILED;
 }
 
