@@ -80,6 +80,12 @@ int64_t program_now_ms(void)
     return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
 }
 
+int64_t program_ms(int64_t ns)
+{
+    int64_t ms = ns / 1000000;
+    return ms > 0 ? ms : 1;
+}
+
 int64_t program_time_left_ms(const struct program *p)
 {
     if (!program_is_ending(p)) return INT64_MAX;

@@ -130,6 +130,9 @@ bool program_sleep(const struct program *p, int64_t ms);
 // The monotonic clock.
 int64_t program_now_ms(void);
 
+// A duration of the command line, at least 1: what is shorter does not become none at all.
+int64_t program_ms(int64_t ns);
+
 // What is left of end_within_ms after the signal, for giving back what the program has: INT64_MAX
 // while it is not to end, 0 when the time is up.
 int64_t program_time_left_ms(const struct program *p);

@@ -103,7 +103,4 @@ int ctl_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *ctl_reason(int code, const struct boskos_call *call, const char *what,
                        char reason[CTL_REASON_BYTES]);
 
-// Whole milliseconds, at least one.
-int64_t ctl_ms(int64_t ns);
-
 #endif

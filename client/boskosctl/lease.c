@@ -19,7 +19,7 @@ int ctl_acquire(struct ctl *ctl)
     struct boskos_call call = program_call(p);
     struct boskos_resource *r = NULL;
     struct boskos_resources *leased = NULL;
-    int64_t wait_ms = ctl->timeout_ns > 0 ? ctl_ms(ctl->timeout_ns) : 0;
+    int64_t wait_ms = ctl->timeout_ns > 0 ? program_ms(ctl->timeout_ns) : 0;
     int err = ctl->with_leased
                   ? boskos_acquire_leased(p->client, ctl->type, ctl->state, ctl->target_state,
                                           wait_ms, &r, &leased, &call)
@@ -140,7 +140,7 @@ static int beat_until(struct ctl *ctl, const struct beaten *r)
         if (now >= end) return end_at_timeout(ctl, r);
         uint64_t at = next < end ? next : end;
         if (at > now) {
-            (void)program_sleep(&ctl->program, ctl_ms((int64_t)(at - now)));
+            (void)program_sleep(&ctl->program, program_ms((int64_t)(at - now)));
             continue;
         }
         if (!beat(ctl, r, &failures)) return PROGRAM_FAILED;

@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "base/duration.h"
 #include "client/boskosctl/ctl.h"
 
@@ -113,29 +112,23 @@ static int look(struct ctl *ctl, bool *ret_is_so, struct boskos_call *call)
     return err == BOSKOS_ERR_NO_TYPE ? 0 : err;
 }
 
-static int64_t now_ms(void)
-{
-    struct clock clock = clock_system();
-    return (int64_t)(clock_mono_ns(&clock) / NS_PER_MS);
-}
-
 int ctl_wait(struct ctl *ctl)
 {
     char reason[CTL_REASON_BYTES];
     struct program *p = &ctl->program;
     if ((ctl->name == NULL) == (ctl->type == NULL))
         return ctl_say("Error: wait needs --type or --name, and not both");
-    int64_t end = ctl->timeout_ns > 0 ? now_ms() + ctl_ms(ctl->timeout_ns) : INT64_MAX;
+    int64_t end = ctl->timeout_ns > 0 ? program_now_ms() + program_ms(ctl->timeout_ns) : INT64_MAX;
     for (;;) {
         struct boskos_call call = program_call(p);
-        int64_t left = end - now_ms();
+        int64_t left = end - program_now_ms();
         bool is_so = false;
         if (end != INT64_MAX) call.timeout_ms = left > LAST_LOOK_MS ? left : LAST_LOOK_MS;
         int err = look(ctl, &is_so, &call);
         if (err == 0 && is_so) return PROGRAM_OK;
         if (err != 0 && !boskos_code_is_transient(err))
             return ctl_say("failed to wait: %s", ctl_reason(err, &call, "", reason));
-        left = end - now_ms();
+        left = end - program_now_ms();
         if (left <= 0)
             return ctl_say("failed to wait: %s%s", err != 0 ? call.text : "",
                            err != 0 ? "" : "the timeout is over, and it is not so yet");

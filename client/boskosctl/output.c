@@ -39,12 +39,6 @@ int ctl_print_line(const char *format, ...)
     return flush();
 }
 
-int64_t ctl_ms(int64_t ns)
-{
-    int64_t ms = ns / 1000000;
-    return ms > 0 ? ms : 1;
-}
-
 // ---- reasons --------------------------------------------------------------------
 
 static const char *phrase(int status)

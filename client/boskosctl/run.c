@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "client/boskosctl/ctl.h"
 
 #include "base/banned.h"
@@ -39,12 +38,6 @@ struct run {
     bool is_told;
     int64_t kill_at_ms; // 0: not
 };
-
-static int64_t now_ms(void)
-{
-    struct clock clock = clock_system();
-    return (int64_t)(clock_mono_ns(&clock) / NS_PER_MS);
-}
 
 static void on_lost(void *context, const struct boskos_resource *resource, int code)
 {
@@ -119,7 +112,7 @@ static void end_command(struct run *r)
 {
     if (r->is_told) return;
     r->is_told = true;
-    r->kill_at_ms = now_ms() + ctl_ms(r->ctl->grace_ns);
+    r->kill_at_ms = program_now_ms() + program_ms(r->ctl->grace_ns);
     (void)kill(r->child, SIGTERM);
 }
 
@@ -141,7 +134,7 @@ static void watch(struct run *r)
         if (is_lost) end_command(r);
         struct pollfd fds[2] = {{.fd = r->signal_fd, .events = POLLIN},
                                 {.fd = is_lost ? -1 : boskos_cancel_fd(r->lost), .events = POLLIN}};
-        int64_t left = r->kill_at_ms > 0 ? r->kill_at_ms - now_ms() : 60000;
+        int64_t left = r->kill_at_ms > 0 ? r->kill_at_ms - program_now_ms() : 60000;
         if (left <= 0) {
             (void)kill(r->child, SIGKILL);
             r->kill_at_ms = 0;
@@ -184,7 +177,7 @@ static int acquire(struct run *r)
     char reason[CTL_REASON_BYTES];
     struct boskos_call call = program_call(&ctl->program);
     struct boskos_client *client = ctl->program.client;
-    int64_t wait_ms = ctl->timeout_ns > 0 ? ctl_ms(ctl->timeout_ns) : 0;
+    int64_t wait_ms = ctl->timeout_ns > 0 ? program_ms(ctl->timeout_ns) : 0;
     int err = ctl->with_leased
                   ? boskos_acquire_leased(client, ctl->type, ctl->state, ctl->target_state, wait_ms,
                                           &r->resource, &r->leased, &call)
@@ -256,7 +249,7 @@ int ctl_run(struct ctl *ctl)
         code = acquire_or_signal(&r);
     bool has_lease = r.resource != NULL;
     if (code == 0) {
-        (void)boskos_heartbeat(ctl->program.client, ctl_ms(ctl->period_ns), on_lost, &r);
+        (void)boskos_heartbeat(ctl->program.client, program_ms(ctl->period_ns), on_lost, &r);
         code = run_command(&r);
     }
     if (has_lease) code = give_back(&r, code);

@@ -83,7 +83,7 @@ static int run(struct cleaner *c)
         bool is_good = clean(c);
         if (c->is_once)
             return is_good && !program_is_ending(&c->program) ? PROGRAM_OK : PROGRAM_FAILED;
-        if (!program_sleep(&c->program, c->period_ns / 1000000)) return PROGRAM_OK;
+        if (!program_sleep(&c->program, program_ms(c->period_ns))) return PROGRAM_OK;
     }
 }
 

@@ -46,8 +46,8 @@ static void run(const struct slot *s, struct subprocess_result *r)
     for (size_t i = 0; i < j->arguments_count; i++)
         argv[i + 2] = j->arguments[i];
     const struct subprocess what = {.argv = argv,
-                                    .limit_ms = j->limit_ns / (int64_t)NS_PER_MS,
-                                    .grace_ms = j->grace_ns / (int64_t)NS_PER_MS,
+                                    .limit_ms = program_ms(j->limit_ns),
+                                    .grace_ms = program_ms(j->grace_ns),
                                     .mask = &j->program.signals_before,
                                     .stop = j->program.stop,
                                     .lost = s->lost};

@@ -120,7 +120,7 @@ static int run(struct janitor *j)
     int code = check(j);
     if (code == 0) code = janitor_follow_types(j);
     if (code != 0) return code;
-    p->end_within_ms = j->grace_ns / (int64_t)NS_PER_MS + GIVE_BACK_END_MS;
+    p->end_within_ms = program_ms(j->grace_ns) + GIVE_BACK_END_MS;
     code = program_start(p);
     if (code == 0) code = pages_start_figures(p, j->port, j->has_port, janitor_figures, j, &pages);
     if (code == 0) code = janitor_work(j);

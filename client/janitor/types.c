@@ -130,7 +130,7 @@ struct kind *janitor_turn(struct janitor *j, int64_t *ret_wait_ms)
 void janitor_rest(struct janitor *j, struct kind *kind)
 {
     (void)pthread_mutex_lock(&j->lock);
-    kind->due_ms = program_now_ms() + j->poll_ns / (int64_t)NS_PER_MS;
+    kind->due_ms = program_now_ms() + program_ms(j->poll_ns);
     kind->round++;
     program_list_free(&kind->setbacks);
     (void)pthread_mutex_unlock(&j->lock);

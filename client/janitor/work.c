@@ -166,7 +166,7 @@ static void take(struct janitor *j, struct kind *kind)
 int janitor_work(struct janitor *j)
 {
     int64_t wait_ms;
-    int err = boskos_heartbeat(j->program.client, j->update_ns / (int64_t)NS_PER_MS, on_lost, j);
+    int err = boskos_heartbeat(j->program.client, program_ms(j->update_ns), on_lost, j);
     if (err != 0) return program_fail(&j->program, "no heartbeats: %s", boskos_code_text(err));
     j->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (j->wake_fd < 0) return program_fail(&j->program, "no descriptor: %s", strerror(errno));

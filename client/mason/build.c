@@ -118,8 +118,8 @@ bool mason_build(struct mason *m, struct job *job, struct boskos_pairs **ret_mad
     const struct subprocess what = {.argv = argv,
                                     .input = text_from(input),
                                     .output_max = MASON_OUTPUT_BYTES_MAX,
-                                    .limit_ms = m->limit_ns / (int64_t)NS_PER_MS,
-                                    .grace_ms = m->grace_ns / (int64_t)NS_PER_MS,
+                                    .limit_ms = program_ms(m->limit_ns),
+                                    .grace_ms = program_ms(m->grace_ns),
                                     .mask = &m->program.signals_before,
                                     .stop = m->program.stop,
                                     .lost = job->lost};

@@ -47,7 +47,7 @@ static struct job *next_job(struct mason *m, enum crew_kind kind)
 static void wait_a_little(struct mason *m)
 {
     struct timespec at;
-    int64_t ms = m->period_ns / (int64_t)NS_PER_MS;
+    int64_t ms = program_ms(m->period_ns);
     if (ms > WAIT_MOST_MS) ms = WAIT_MOST_MS;
     (void)clock_gettime(CLOCK_MONOTONIC, &at);
     at.tv_nsec += ms % 1000 * (long)NS_PER_MS;

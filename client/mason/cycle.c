@@ -24,7 +24,7 @@
 
 static int64_t pause_ms(const struct mason *m)
 {
-    int64_t ms = m->period_ns / (int64_t)NS_PER_MS;
+    int64_t ms = program_ms(m->period_ns);
     return ms < POLL_MOST_MS ? ms : POLL_MOST_MS;
 }
 

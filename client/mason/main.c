@@ -131,7 +131,7 @@ static int run(struct mason *m)
     int code = check(m);
     if (code == 0) code = watched_refresh(p, &m->config, &is_new);
     if (code != 0) return code;
-    p->end_within_ms = m->grace_ns / (int64_t)NS_PER_MS + GIVE_BACK_END_MS;
+    p->end_within_ms = program_ms(m->grace_ns) + GIVE_BACK_END_MS;
     code = program_start(p);
     if (code == 0) code = pages_start_figures(p, m->port, m->has_port, mason_figures, m, &pages);
     if (code == 0) code = mason_work(m);

@@ -132,14 +132,14 @@ int mason_work(struct mason *m)
 {
     struct program *p = &m->program;
     bool is_new = true; // it was read at the start
-    int err = boskos_heartbeat(p->client, m->heartbeat_ns / (int64_t)NS_PER_MS, mason_on_lost, m);
+    int err = boskos_heartbeat(p->client, program_ms(m->heartbeat_ns), mason_on_lost, m);
     if (err != 0) return program_fail(p, "no heartbeats: %s", boskos_code_text(err));
     int code = mason_start_crews(m);
     if (code == 0) program_log(p, LOG_INFO, "boskos-mason is ready");
     while (code == 0 && !program_is_ending(p)) {
         if (is_new) warn_of_idle(m);
         take_round(m);
-        (void)program_sleep(p, m->period_ns / (int64_t)NS_PER_MS);
+        (void)program_sleep(p, program_ms(m->period_ns));
         (void)watched_refresh(p, &m->config, &is_new); // what was read before stays
     }
     mason_end_crews(m);

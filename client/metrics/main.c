@@ -86,7 +86,7 @@ static int serve(struct exporter *e)
         program_log(p, LOG_INFO, "boskos-metrics is ready: %zu types", e->types.all.count);
         do
             exporter_update(e);
-        while (program_sleep(p, e->period_ns / 1000000));
+        while (program_sleep(p, program_ms(e->period_ns)));
     }
     pages_stop(json);
     pages_stop(prometheus);

@@ -7,7 +7,6 @@
 
 #include "base/banned.h"
 
-#define NS_PER_MS_SIGNED INT64_C(1000000)
 #define NS_PER_MINUTE INT64_C(60000000000)
 
 enum flag { RESOURCE_TYPE, FROM_CONFIG, EXTRA_STATES, EXPIRE, TARGET_STATE, PERIOD, ONCE, DRY_RUN };
@@ -217,7 +216,7 @@ static int run(struct program *p, struct reaper *r)
     for (;;) {
         code = reap(p, r);
         if (r->is_once) return program_is_ending(p) ? PROGRAM_FAILED : code;
-        if (!program_sleep(p, r->period_ns / NS_PER_MS_SIGNED)) return PROGRAM_OK;
+        if (!program_sleep(p, program_ms(r->period_ns))) return PROGRAM_OK;
     }
 }
 
