@@ -6,17 +6,18 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "client/program.h"
 
 #include "base/banned.h"
 
 #define READ_BYTES 65536u
 #define DRAIN_BYTES_MAX (2u * 1024 * 1024) // what may be in a pipe of a program that has ended
 #define POLL_MOST_MS 60000
-#define STATUS_FD 3 // in the keeper
+#define DESCRIPTORS_EACH 6   // four pipes, what cancels it, a connection to the server
+#define DESCRIPTORS_ELSE 400 // of the page of metrics, most of them
+#define STATUS_FD 3          // in the keeper
 
 // What comes through the pipe of the keeper.
 struct status {
@@ -309,6 +310,20 @@ static void say_why(struct subprocess_result *r)
     case SUBPROCESS_FLOODED: (void)snprintf(r->why, size, "ended: too much output"); break;
     case SUBPROCESS_NONE: (void)snprintf(r->why, size, "not started: %s", strerror(r->code)); break;
     }
+}
+
+void subprocess_make_room(const struct program *p, size_t at_once)
+{
+    struct rlimit limit;
+    rlim_t wanted = DESCRIPTORS_ELSE + DESCRIPTORS_EACH * (rlim_t)at_once;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    rlim_t most = limit.rlim_max;
+    limit.rlim_cur = most < wanted ? most : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || most < wanted)
+        program_log(p, LOG_WARNING,
+                    "%zu at once may need %llu file descriptors, and the limit is %llu: raise it "
+                    "(LimitNOFILE= in systemd, ulimit -Hn in a shell)",
+                    at_once, (unsigned long long)wanted, (unsigned long long)most);
 }
 
 void subprocess_run(const struct subprocess *s, struct subprocess_result *ret_result)

@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "client/boskos.h"
+#include "client/program.h"
 
 #define SUBPROCESS_TAIL_BYTES 2048u
 #define SUBPROCESS_WHY_BYTES 128u
@@ -45,6 +46,10 @@ struct subprocess_result {
     struct buffer tail;             // the last bytes of stderr, and of stdout without output_max
     char why[SUBPROCESS_WHY_BYTES]; // "exit code 3"
 };
+
+// So many will run at once: raises the soft limit of file descriptors to what they and the program
+// need. Where the hard limit is below that it is said in the log.
+void subprocess_make_room(const struct program *p, size_t at_once);
 
 // Runs it. The result must be released with subprocess_release.
 void subprocess_run(const struct subprocess *s, struct subprocess_result *ret_result);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "client/give_back.h"
 #include "client/janitor/janitor.h"
+#include "client/subprocess.h"
 
 #include "base/banned.h"
 
@@ -123,6 +124,7 @@ static int run(struct janitor *j)
     p->end_within_ms = program_ms(j->grace_ns) + GIVE_BACK_END_MS;
     code = program_start(p);
     if (code == 0) code = pages_start_figures(p, j->port, j->has_port, janitor_figures, j, &pages);
+    if (code == 0) subprocess_make_room(p, j->pool_size);
     if (code == 0) code = janitor_work(j);
     pages_stop(pages);
     return program_end(p, code);

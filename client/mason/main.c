@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "client/give_back.h"
 #include "client/mason/mason.h"
+#include "client/subprocess.h"
 
 #include "base/banned.h"
 
@@ -134,6 +135,7 @@ static int run(struct mason *m)
     p->end_within_ms = program_ms(m->grace_ns) + GIVE_BACK_END_MS;
     code = program_start(p);
     if (code == 0) code = pages_start_figures(p, m->port, m->has_port, mason_figures, m, &pages);
+    if (code == 0) subprocess_make_room(p, m->crews[CREW_BUILD].size);
     if (code == 0) code = mason_work(m);
     pages_stop(pages);
     return program_end(p, code);

@@ -243,6 +243,21 @@ class FirstProcess(JanitorTest):
         self.assertEqual(w.stop(), 0)
 
 
+class Descriptors(JanitorTest):
+    """With few of them allowed, and more allowed to whoever asks."""
+
+    BEFORE = ("prlimit", "--nofile=64:4096")
+    CONFIG = Turns.CONFIG
+
+    def test_as_many_at_once_as_it_was_told(self):
+        w = self.janitor(self.script("clean", 'echo >> ran; while ! test -e go; do sleep 0.05; done\n'), "--pool-size", "30",
+                         types="many")
+        self.eventually("all places are taken", lambda: len(self.note("ran")) == 30)
+        self.script("go", "")
+        self.eventually("all are free", lambda: self.in_state(*(n for n in self.d.resources() if n[0] == "m")))
+        self.assertEqual(w.stop(), 0)
+
+
 class Ends(JanitorTest):
     HANG = "echo $$ >> pids; sleep 1000\n"
 
