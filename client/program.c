@@ -301,6 +301,7 @@ int program_start(struct program *p)
     p->stop = boskos_cancel_new();
     if (p->stop == NULL) return program_fail(p, "no file descriptor: %s", strerror(errno));
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGCHLD, SIG_DFL); // where it is ignored the end of a child is not to be seen
     (void)pthread_sigmask(SIG_BLOCK, &p->signals, &p->signals_before);
     int code = p->sees_signals ? 0 : start_watching(p);
     if (code != 0) return code;

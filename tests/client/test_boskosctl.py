@@ -248,6 +248,11 @@ class Run(CtlTest):
             self.assertEqual(self.ctl(*self.run_words(*command, more=("--release-state=free",))).returncode, code)
             self.assertEqual(self.owned(), [])
 
+    def test_started_by_who_ignores_the_end_of_children(self):
+        words = ("env", "--ignore-signal=SIGCHLD", *self.command(*self.run_words("sh", "-c", "exit 7")))
+        self.assertEqual(subprocess.run(words, timeout=PATIENCE).returncode, 7)
+        self.check_free()
+
     def test_the_environment(self):
         out = self.good(*self.run_words("sh", "-c", 'echo "$BOSKOS_RESOURCE"; env | grep ^BOSKOS_RESOURCE_ | sort'))
         first, *rest = out.splitlines()
