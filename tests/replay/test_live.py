@@ -250,7 +250,8 @@ class Killed(LiveTest):
         """kill -9 of a reader that has a transaction open."""
         command = [REPLAY, "--data-dir", d.data_dir, "info"]
         started = time.monotonic()
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=folder.SECONDS_MAX)
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=folder.SECONDS_MAX, check=False)
+        self.assertIn(done.returncode, (0, 3))  # 3: what it was at was trimmed meanwhile
         whole_run = time.monotonic() - started  # with a sanitizer, or beside other work, it is much longer
         for _ in range(300):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
