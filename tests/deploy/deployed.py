@@ -1,9 +1,11 @@
 """What the tests of deploy/ share: an installation in a folder of its own, and whether a program takes a command line."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 # Who runs until it is ended. The rest of the programs do one thing for a person.
@@ -19,6 +21,30 @@ def skip(why):
     """Ends a test that cannot run here; ctest is told."""
     print(f"SKIPPED: {why}", file=sys.stderr, flush=True)
     sys.exit(77)
+
+
+def scratch(name):
+    """A folder for a test, which is gone after `with`."""
+    return tempfile.TemporaryDirectory(prefix=f"boskosd-test-{name}-")
+
+
+def end(faults):
+    """Ends a test that found these."""
+    for fault in faults:
+        print(fault)
+    sys.exit(1 if faults else 0)
+
+
+def yaml_reader(yaml_json, folder):
+    """A function for the documents of a file of the project, or of a text; `yaml_json` is the program that reads them."""
+    def yaml(source, is_text=False):
+        path = os.path.join(folder, "text.yaml") if is_text else os.path.join(TOP, source)
+        if is_text:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(source)
+        return [d["document"] for d in json.loads(must(yaml_json, path))]
+
+    return yaml
 
 
 def run(*words, **more):

@@ -9,9 +9,7 @@ mounted; the Dockerfile makes the user, the folder and the ports that compose an
 import json
 import os
 import re
-import shutil
 import sys
-import tempfile
 
 import deployed
 
@@ -135,19 +133,13 @@ def check_dockerfile(prefix):
 
 def main():
     build, yaml_json = sys.argv[1:]
-    folder = tempfile.mkdtemp(prefix="boskosd-test-containers-")
-    try:
+    with deployed.scratch("containers") as folder:
         prefix = os.path.join(folder, "usr")
         installed = deployed.install(build, prefix)
-        printed = deployed.must(yaml_json, os.path.join(deployed.TOP, "deploy", "docker-compose.yaml"))
-        compose = json.loads(printed)[0]["document"]
+        compose = deployed.yaml_reader(yaml_json, folder)("deploy/docker-compose.yaml")[0]
         faults = check_compose(compose, prefix, installed) + check_dockerfile(prefix)
         print(f"{len(compose['services'])} services, {len(faults)} faults")
-    finally:
-        shutil.rmtree(folder)
-    for fault in faults:
-        print(fault)
-    sys.exit(1 if faults else 0)
+    deployed.end(faults)
 
 
 if __name__ == "__main__":

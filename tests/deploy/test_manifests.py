@@ -7,13 +7,11 @@ and probes meet; nothing has rights it does not need. The manifests are put toge
 is a kubectl, what it makes of them is looked at too.
 """
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 import deployed
 
@@ -256,16 +254,8 @@ def check(c, yaml, installed):
 
 def main():
     build, yaml_json = sys.argv[1:]
-    folder = tempfile.mkdtemp(prefix="boskosd-test-manifests-")
-
-    def yaml(source, is_text=False):
-        path = os.path.join(folder, "text.yaml") if is_text else os.path.join(deployed.TOP, source)
-        if is_text:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(source)
-        return [d["document"] for d in json.loads(deployed.must(yaml_json, path))]
-
-    try:
+    with deployed.scratch("manifests") as folder:
+        yaml = deployed.yaml_reader(yaml_json, folder)
         prefix = os.path.join(folder, "usr")
         installed = deployed.install(build, prefix)
         faults = check(Checked(prefix, "the files", assemble(yaml, EXAMPLE)), yaml, installed)
@@ -274,11 +264,7 @@ def main():
             faults += check(Checked(prefix, "kubectl kustomize", yaml(made, is_text=True)), yaml, installed)
         else:
             print("there is no kubectl: kustomize is not tried")
-    finally:
-        shutil.rmtree(folder)
-    for fault in faults:
-        print(fault)
-    sys.exit(1 if faults else 0)
+    deployed.end(faults)
 
 
 if __name__ == "__main__":

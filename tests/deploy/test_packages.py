@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 
 import deployed
 
@@ -162,14 +161,9 @@ def main():
     changelog = deployed.read("deploy", "debian", "changelog")
     if not changelog.startswith(f"boskosd ({deployed.version()}) "):
         sys.exit("deploy/debian/changelog is of another version")
-    folder = tempfile.mkdtemp(prefix="boskosd-test-packages-")
-    try:
+    with deployed.scratch("packages") as folder:
         faults = check(os.path.abspath(sys.argv[1]), folder)
-    finally:
-        shutil.rmtree(folder)
-    for fault in faults:
-        print(fault)
-    sys.exit(1 if faults else 0)
+    deployed.end(faults)
 
 
 if __name__ == "__main__":

@@ -201,14 +201,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="boskosd-test-stack-")
     prefix = os.path.join(folder, "usr")
     stack = None
-
-    def yaml(source, is_text=False):
-        path = os.path.join(folder, "text.yaml") if is_text else os.path.join(deployed.TOP, source)
-        if is_text:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(source)
-        return [d["document"] for d in json.loads(deployed.must(yaml_json, path))]
-
+    yaml = deployed.yaml_reader(yaml_json, folder)
     try:
         if "boskos-mason" in deployed.install(build, prefix) and shutil.which("jq") is None:
             deployed.skip("there is no jq, which the builder of the example needs")

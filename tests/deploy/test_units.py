@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 
 import deployed
 
@@ -120,14 +119,9 @@ def check(build, folder):
 def main():
     if shutil.which("systemd-analyze") is None:
         deployed.skip("there is no systemd-analyze")
-    folder = tempfile.mkdtemp(prefix="boskosd-test-units-")
-    try:
+    with deployed.scratch("units") as folder:
         faults = check(sys.argv[1], folder)
-    finally:
-        shutil.rmtree(folder)
-    for fault in faults:
-        print(fault)
-    sys.exit(1 if faults else 0)
+    deployed.end(faults)
 
 
 if __name__ == "__main__":
