@@ -64,3 +64,11 @@ int give_back(const struct program *p, const struct boskos_resource *r, const at
     program_log(p, LOG_ERROR, "%s is left as it is: a reaper must see to it", r->name);
     return err;
 }
+
+bool is_of_type(const struct program *p, const struct boskos_resource *resource, const char *type)
+{
+    if (strcmp(resource->type, type) == 0) return true;
+    program_log(p, LOG_ERROR, "asked for type %s, and was given %s of type %s", type,
+                resource->name, resource->type);
+    return false;
+}

@@ -26,4 +26,7 @@ void give_back_options(struct boskos_options *options);
 int give_back(const struct program *p, const struct boskos_resource *resource,
               const atomic_bool *is_lost, const char *dest, bool *ret_is_doubted);
 
+// Is it of the type that was asked for? Says so when it is not: then it is to be given back.
+bool is_of_type(const struct program *p, const struct boskos_resource *resource, const char *type);
+
 #endif

@@ -147,13 +147,10 @@ static void take(struct janitor *j, struct kind *kind)
         return;
     }
     kind->is_unknown = false;
-    bool is_doubted, is_sane = strcmp(resource->type, kind->type) == 0;
-    if (!is_sane)
-        program_log(&j->program, LOG_ERROR, "asked for type %s, and was given %s of type %s",
-                    kind->type, resource->name, resource->type);
+    bool is_doubted;
     // One that failed comes again when all others had their turn since.
-    bool is_to_clean =
-        is_sane && !was_setback(j, kind, resource->name) && !program_is_ending(&j->program);
+    bool is_to_clean = is_of_type(&j->program, resource, kind->type) &&
+                       !was_setback(j, kind, resource->name) && !program_is_ending(&j->program);
     if (!is_to_clean) janitor_rest(j, kind);
     if (start(j, kind, resource, is_to_clean)) return;
     program_log(&j->program, LOG_ERROR, "%s is not cleaned: no thread or descriptor",

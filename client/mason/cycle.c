@@ -128,13 +128,11 @@ static bool ask(struct mason *m, struct job *job, const struct need *need)
                         call.text);
         return false;
     }
-    if (strcmp(got->type, need->type) == 0) {
+    if (is_of_type(&m->program, got, need->type)) {
         mason_add_leased(m, job, got);
         return true;
     }
     bool is_doubted;
-    program_log(&m->program, LOG_ERROR, "asked for type %s, and was given %s of type %s",
-                need->type, got->name, got->type);
     (void)give_back(&m->program, got, NULL, "dirty", &is_doubted);
     boskos_resource_free(got);
     return false;

@@ -79,10 +79,8 @@ static bool take_one(struct mason *m, struct round *r, const struct turn *t)
     struct boskos_resource *got = acquire(m, t->type);
     bool is_doubted;
     if (got == NULL) return false;
-    if (strcmp(got->type, t->type) != 0) {
-        program_log(&m->program, LOG_ERROR, "asked for type %s, and was given %s of type %s",
-                    t->type, got->name, got->type);
-    } else if (!program_list_has(&r->seen, text_from(got->name))) {
+    if (is_of_type(&m->program, got, t->type) &&
+        !program_list_has(&r->seen, text_from(got->name))) {
         program_list_put(&r->seen, text_from(got->name));
         job = mason_job_new(t->entry, t->builder, got);
         if (job == NULL) program_log(&m->program, LOG_ERROR, "no descriptor: %s", strerror(errno));
