@@ -395,7 +395,7 @@ class Faults(CtlTest):
 
     @slow
     def test_nobody_there(self):
-        port = boskosd.free_ports(1)[0]
+        port = boskosd.refusing_port(self)
         done = self.bad("Couldn't connect", "metrics", "--type=car", url=f"http://127.0.0.1:{port}")
         self.assertEqual(len(done.stderr.splitlines()), 1)
 

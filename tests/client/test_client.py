@@ -271,7 +271,7 @@ class Faults(ClientTest):
                     self.check_ended(c)
 
     def test_nobody_there(self):
-        port = boskosd.free_ports(1)[0]
+        port = boskosd.refusing_port(self)
         c = self.client(url=f"http://127.0.0.1:{port}", attempts=3)
         answer = self.check(c("metric", "car"), CONNECT, str(port))
         self.assertFalse(answer.is_doubted)

@@ -173,13 +173,12 @@ class Program(JanitorTest):
         w = self.janitor(self.script("clean", 'trap "" TERM\n(trap "" TERM; sleep 1000) &\necho $! $$ > pids\nsleep 1000\n'),
                          "--time-limit", "300ms", "--poll-period", "1h", types="car")
         self.eventually("it is dirty", lambda: "took too long" in w.log() and self.in_state("car-1", state="dirty"))
-        for pid in self.note("pids")[0].split():
-            self.assertFalse(self.is_alive(pid))
+        self.check_killed(self.note("pids")[0])
 
     def test_children_do_not_outlive_it(self):
         self.janitor(self.script("clean", "sleep 1000 &\necho $! > pids\n"), types="car")
         self.eventually("it is free", lambda: self.in_state("car-1"))
-        self.assertFalse(self.is_alive(self.note("pids")[0]))
+        self.check_killed(self.note("pids")[0])
 
     def test_a_child_that_leaves_the_group_is_not_waited_for(self):
         self.janitor(self.script("clean", "setsid sleep 30 &\n"), types="car")

@@ -180,7 +180,7 @@ class Faults(PythonTest):
                     c.acquire("car", "free", "busy")
                 self.proxy.script = []
                 c.close()
-        port = boskosd.free_ports(1)[0]
+        port = boskosd.refusing_port(self)
         self.assertRaises(boskos.ConnectError, self.make(url=f"http://127.0.0.1:{port}").metric, "car")
 
     def test_acquire_given_up_is_taken_back(self):

@@ -42,6 +42,10 @@ class WorkerTest(ProgramTest):
         except FileNotFoundError:
             return False
 
+    def check_killed(self, pids):
+        """That they were sent SIGKILL is known; when they are gone is the system's."""
+        self.eventually("they are gone", lambda: not any(self.is_alive(p) for p in pids.split()))
+
     def page(self, port):
         """The samples of the page of metrics."""
         try:

@@ -48,6 +48,14 @@ def free_ports(count):
     return ports
 
 
+def refusing_port(test):
+    """A port that nobody listens on while the test lasts."""
+    s = socket.socket()
+    test.addCleanup(s.close)
+    s.bind(("127.0.0.1", 0))
+    return s.getsockname()[1]
+
+
 def put_file(path, text):
     """Writes a file beside its place and renames it there, as careful programs do."""
     with open(path + ".fresh", "w", encoding="utf-8") as f:
