@@ -11,6 +11,7 @@
 int command_load(int argc, char **argv);
 int command_raw_server(int argc, char **argv);
 int command_disk(int argc, char **argv);
+int command_pauses(int argc, char **argv);
 int command_replay(int argc, char **argv);
 
 // Catches SIGINT and SIGTERM: what it returns points to a number that is not 0 after one came.

@@ -44,6 +44,8 @@ static const char help[] =
     "    --data-dir DIR --seconds S     the file is removed after it\n"
     "    --bytes N                      of each append (4096)\n"
     "    --overwrite                    over blocks that were written before\n"
+    "  pauses       how long threads are kept waiting that only look at the clock\n"
+    "    --threads N --seconds S        (2, 3)\n"
     "  replay DIR   how fast one thread replays a journal with all checks; DIR as for --data-dir\n"
     "\n"
     "Peers and their workloads:\n";
@@ -102,6 +104,7 @@ int main(int argc, char **argv)
     } commands[] = {{"load", command_load},
                     {"raw-server", command_raw_server},
                     {"disk", command_disk},
+                    {"pauses", command_pauses},
                     {"replay", command_replay}};
     if (argc < 2 || strcmp(argv[1], "--help") == 0) return print_help();
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)

@@ -224,7 +224,7 @@ def connection_pool():
 
 
 class HalfPeak(Group):
-    """open loop at half of the peak rate, the journal alone at that rate, and the disk's own flush"""
+    """open loop at half of the peak rate, the journal alone at that rate, the disk's own flush, and pauses of the machine"""
 
     def prepare(self):
         b = self.bench
@@ -243,6 +243,7 @@ class HalfPeak(Group):
         over = b.run("disk", "--data-dir", self.folder, "--seconds", b.seconds, "--overwrite")
         self.add("disk", disk)
         self.add("overwrite", over)
+        self.add("pauses", b.run("pauses", "--seconds", 2 * b.seconds))
 
     def rows(self):
         p99 = [f["latency_us"]["p99"] for f in self.found["open"]]
@@ -253,6 +254,10 @@ class HalfPeak(Group):
                          f"p99 {statistics.median(disk) / 1000:.2f} ms")
         yield Row("p99 at that rate against raw", ratios(p99, raw),
                   detail=f"raw's is {statistics.median(raw) / 1000:.2f} ms")
+        pauses = self.found["pauses"]
+        yield Row("p99 of pauses alone", [f["wait_us"]["p99"] / 1000 for f in pauses], "ms", any_sign=True,
+                  detail=f"{statistics.median(f['share'] for f in pauses):.1%} of the time, the longest "
+                         f"{max(f['longest_ms'] for f in pauses):.0f} ms")
         yield Row("disk: flushes, appended", self.all("disk"), "/s")
         yield Row("disk: flushes, overwritten", self.all("overwrite"), "/s")
 
