@@ -46,7 +46,9 @@ static void doubt(struct attempt *a, const char *type, const char *state, const 
 {
     if (!a->is_doubted || is_denied(a, reply)) return;
     a->call->is_doubted = 1;
-    bool is_original = reply->status == 404 && !reply->has_seq; // it does not know keys
+    // The original does not know keys.
+    bool is_original =
+        !reply->has_seq && (a->last == BOSKOS_ERR_NONE || a->last == BOSKOS_ERR_NO_TYPE);
     if (!is_original) leases_doubt_acquire(a->client, type, state, dest, key);
 }
 
@@ -187,8 +189,9 @@ static int by_state_once(struct attempt *a, const char *state, const char *dest,
     return err;
 }
 
+// `settles`: what it may have taken is given back; else the caller does that.
 static int by_state(struct boskos_client *client, const char *state, const char *dest,
-                    const char *const *names, size_t count, int64_t wait_ms,
+                    const char *const *names, size_t count, int64_t wait_ms, bool settles,
                     struct boskos_resources **ret_resources, struct boskos_call *call)
 {
     struct attempt a;
@@ -201,18 +204,18 @@ static int by_state(struct boskos_client *client, const char *state, const char 
         err = by_state_once(&a, state, dest, names, count, &reply, ret_resources);
     } while (err != 0 && attempt_again(&a, &err, &reply));
     // boskosd gives all or none, and would have been seen to have given them.
-    if (err != 0 && a.is_doubted && !(err == BOSKOS_ERR_NONE && reply.has_seq))
+    if (err != 0 && a.is_doubted && !(err == BOSKOS_ERR_NONE && reply.has_seq)) {
         call->is_doubted = 1;
+        if (settles) leases_doubt_taken(client, names, count, state, dest, &a);
+    }
     reply_release(&reply);
     return err;
 }
 
-int boskos_acquire_by_state(struct boskos_client *client, const char *state, const char *dest,
-                            const char *const *names, size_t count, int64_t wait_ms,
-                            struct boskos_resources **ret_resources, struct boskos_call *call)
+static int take_named(struct boskos_client *client, const char *state, const char *dest,
+                      const char *const *names, size_t count, int64_t wait_ms, bool settles,
+                      struct boskos_resources **ret_resources, struct boskos_call *call)
 {
-    struct boskos_call own;
-    call = call_begin(call, &own);
     int err = call_check(client, call, true, (const char *const[]){state, dest}, 2);
     if (err == 0) err = call_check(client, call, true, names, count);
     for (size_t i = 0; err == 0 && i < count; i++) {
@@ -222,12 +225,22 @@ int boskos_acquire_by_state(struct boskos_client *client, const char *state, con
     if (err == 0 && (count == 0 || count > NAMES_MAX))
         err = call_fail(call, BOSKOS_ERR_ARGUMENT, "%zu names, 1 to %u can be taken", count,
                         NAMES_MAX);
-    if (err == 0) err = by_state(client, state, dest, names, count, wait_ms, ret_resources, call);
+    if (err == 0)
+        err = by_state(client, state, dest, names, count, wait_ms, settles, ret_resources, call);
     if (err != 0) return err;
     const struct boskos_resources *given = *ret_resources;
     for (size_t i = 0; given != NULL && i < given->count; i++)
         leases_add(client, given->items[i], NULL);
     return 0;
+}
+
+int boskos_acquire_by_state(struct boskos_client *client, const char *state, const char *dest,
+                            const char *const *names, size_t count, int64_t wait_ms,
+                            struct boskos_resources **ret_resources, struct boskos_call *call)
+{
+    struct boskos_call own;
+    call = call_begin(call, &own);
+    return take_named(client, state, dest, names, count, wait_ms, true, ret_resources, call);
 }
 
 // ---- with those that belong to it -----------------------------------------------
@@ -261,8 +274,8 @@ int boskos_acquire_leased(struct boskos_client *client, const char *type, const 
     } else if (names->count == 0) {
         leased = must_calloc(1, sizeof(*leased));
     } else {
-        err = boskos_acquire_by_state(client, r->name, dest, (const char *const *)names->items,
-                                      names->count, 0, &leased, call);
+        err = take_named(client, r->name, dest, (const char *const *)names->items, names->count, 0,
+                         false, &leased, call);
     }
     if (err == 0) {
         leases_add(client, r, names);

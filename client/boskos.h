@@ -242,12 +242,17 @@ BOSKOS_API void boskos_client_free(struct boskos_client *client);
 //
 // - acquire has an Idempotency-Key, by which boskosd knows the repetition. The original server does
 //   not know such keys: when its reply is lost the lease is lost with it, until a reaper comes.
-// - release and acquire_by_state look (at boskosd, below /v1/) whether they were done, and by
-//   whom, before they are repeated. The original server cannot be asked: there they are repeated
-//   unseen, as its own client does.
+// - release looks (at boskosd, below /v1/) whether it was done, and by whom, before it is repeated;
+//   acquire_by_state is repeated, and looks before a refusal counts. The original server cannot be
+//   asked: there both are repeated unseen, as its own client does.
+//
+// 401, 404 and 409 are a server's word only in the words of a Boskos, and once the client has met
+// boskosd only with boskosd's number (seq); else they are no reply of Boskos, and so is a 200.
 //
 // A call that is given up although the server may have done it says is_doubted, and the client goes
-// on by itself: an acquire is taken back, a release is repeated, see boskos_settle.
+// on by itself: what an acquire took is given back, a release is repeated, see boskos_settle. A
+// request that something between holds back until after that is done when it arrives: what it takes
+// is left to a reaper.
 
 #define BOSKOS_FOREVER INT64_C(-1)
 
@@ -349,9 +354,11 @@ BOSKOS_API int boskos_heartbeat(struct boskos_client *client, int64_t period_ms,
                                 boskos_lost_function *lost, void *context);
 
 // Waits until nothing is in doubt. What is: an acquire that failed with a reply outstanding (it is
-// asked for again by its key and given back in the state it was taken from), and a release that
-// failed (it is repeated). The client's thread does so by itself, at growing intervals, from the
-// moment they fail; this hurries it. BOSKOS_ERR_TIMEOUT when there is something left.
+// asked for again by its key and given back in the state it was taken from), one by state (what of
+// it is ours since is given back the same way, unless it is released by a call before), and a
+// release that failed (it is repeated). The client's thread does so by itself, at growing
+// intervals, from the moment they fail; this hurries it. BOSKOS_ERR_TIMEOUT when there is something
+// left.
 BOSKOS_API int boskos_settle(struct boskos_client *client, int64_t timeout_ms);
 
 #ifdef __cplusplus

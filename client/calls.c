@@ -87,13 +87,14 @@ static bool body_has(const struct reply *r, const char *what)
     return r->body.size > 0 && memmem(r->body.data, r->body.size, what, strlen(what)) != NULL;
 }
 
-static int code_of_404(enum call_kind kind, const struct reply *r)
+// What there is none of.
+static int code_of_none(enum call_kind kind)
 {
     switch (kind) {
-    case CALL_ACQUIRE: return body_has(r, "does not exist") ? BOSKOS_ERR_NO_TYPE : BOSKOS_ERR_NONE;
+    case CALL_ACQUIRE:
     case CALL_ACQUIRE_BY_STATE: return BOSKOS_ERR_NONE;
     case CALL_METRIC: return BOSKOS_ERR_NO_TYPE;
-    case CALL_READ: return r->is_problem ? BOSKOS_ERR_NO_RESOURCE : BOSKOS_ERR_UNSUPPORTED;
+    case CALL_READ:
     case CALL_RELEASE:
     case CALL_UPDATE:
     case CALL_RESET: break;
@@ -101,15 +102,36 @@ static int code_of_404(enum call_kind kind, const struct reply *r)
     return BOSKOS_ERR_NO_RESOURCE;
 }
 
+// 401, 404 and 409 say that a lease is another's or gone. What stands before a server answers with
+// these, too, as long as the server is not there: so they count in the words of a Boskos only.
+static int code_of_refusal(enum call_kind kind, const struct reply *r)
+{
+    switch (r->status) {
+    case 401: return body_has(r, "owner mismatch") ? BOSKOS_ERR_OWNER : BOSKOS_ERR_AUTH;
+    case 404:
+        if (body_has(r, "no available resource")) return code_of_none(kind);
+        if (kind == CALL_ACQUIRE && body_has(r, "resource type ") && body_has(r, "does not exist"))
+            return BOSKOS_ERR_NO_TYPE;
+        return BOSKOS_ERR_REPLY;
+    case 409:
+        if (kind == CALL_ACQUIRE && body_has(r, "other parameters")) return BOSKOS_ERR_KEY;
+        return body_has(r, "state mismatch") ? BOSKOS_ERR_STATE : BOSKOS_ERR_REPLY;
+    }
+    return BOSKOS_ERR_REPLY;
+}
+
 static int code_of_status(enum call_kind kind, const struct reply *r)
 {
     switch (r->status) {
     case 200: return 0;
-    case 401: return r->wants_auth ? BOSKOS_ERR_AUTH : BOSKOS_ERR_OWNER;
+    case 404:
+        if (kind == CALL_READ)
+            return r->is_problem ? BOSKOS_ERR_NO_RESOURCE : BOSKOS_ERR_UNSUPPORTED;
+        return code_of_refusal(kind, r);
+    case 401:
+    case 409: return code_of_refusal(kind, r);
     case 403:
     case 407: return BOSKOS_ERR_AUTH;
-    case 404: return code_of_404(kind, r);
-    case 409: return kind == CALL_ACQUIRE ? BOSKOS_ERR_KEY : BOSKOS_ERR_STATE;
     case 429: return BOSKOS_ERR_SERVER;
     }
     if (r->status >= 500) return BOSKOS_ERR_SERVER;
@@ -118,10 +140,40 @@ static int code_of_status(enum call_kind kind, const struct reply *r)
     return BOSKOS_ERR_REPLY;
 }
 
-// Does a body of a good reply look as the call's must? What is in JSON is looked at by its reader.
-static bool is_body_good(enum call_kind kind, const struct reply *r)
+// Is it one that nobody but the server can have made? boskosd numbers each reply to what it has
+// logged: who has met it once believes nobody else any more. What is in JSON is looked at by its
+// reader.
+static int code_of_reply(const struct boskos_client *client, enum call_kind kind,
+                         const struct reply *r)
 {
-    return (kind != CALL_RELEASE && kind != CALL_UPDATE) || r->body.size == 0;
+    int code = code_of_status(kind, r);
+    bool is_logged = kind != CALL_METRIC && kind != CALL_READ;
+    bool is_boskosd = atomic_load(&client->is_boskosd);
+    switch (code) {
+    case 0:
+        if ((kind == CALL_RELEASE || kind == CALL_UPDATE) && r->body.size > 0)
+            return BOSKOS_ERR_REPLY;
+        break;
+    case BOSKOS_ERR_UNSUPPORTED: return is_boskosd ? BOSKOS_ERR_REPLY : code;
+    case BOSKOS_ERR_NONE:
+    case BOSKOS_ERR_NO_TYPE:
+    case BOSKOS_ERR_NO_RESOURCE:
+    case BOSKOS_ERR_OWNER:
+    case BOSKOS_ERR_STATE:
+    case BOSKOS_ERR_KEY: break;
+    default: return code;
+    }
+    return is_logged && is_boskosd && !r->has_seq ? BOSKOS_ERR_REPLY : code;
+}
+
+// 503 in boskosd's words: nothing was done. Any other 5xx without a number may come from something
+// between that had no patience.
+static bool may_be_done(int code, const struct reply *r)
+{
+    if (code == BOSKOS_ERR_REPLY) return true;
+    if (code != BOSKOS_ERR_SERVER || r->status < 500 || r->has_seq) return false;
+    return r->status != 503 || !(body_has(r, "the server's disk is full.") ||
+                                 body_has(r, "the server is shutting down."));
 }
 
 int exchange(struct boskos_client *client, enum call_kind kind, const struct request *request,
@@ -137,8 +189,7 @@ int exchange(struct boskos_client *client, enum call_kind kind, const struct req
                reply->status, call->text);
     if (err != 0) return err;
     if (reply->has_seq) atomic_store(&client->is_boskosd, true);
-    err = code_of_status(kind, reply);
-    if (err == 0 && !is_body_good(kind, reply)) err = BOSKOS_ERR_REPLY;
+    err = code_of_reply(client, kind, reply);
     if (err == BOSKOS_ERR_REDIRECT)
         (void)call_fail(call, 0, "%s redirects (%d) to %s: give the URL of the server itself",
                         client->base, reply->status,
@@ -148,11 +199,7 @@ int exchange(struct boskos_client *client, enum call_kind kind, const struct req
                         client->base, request->path, reply->status);
     else if (err != 0)
         take_text(reply, call);
-    // 503 is said by boskosd, and by what stands before a server that is not there: nothing was
-    // done. Another 5xx may come from something between that had no patience.
-    if (err == BOSKOS_ERR_REPLY || (err == BOSKOS_ERR_SERVER && reply->status >= 500 &&
-                                    reply->status != 503 && !reply->has_seq))
-        *ret_fate = FATE_DOUBT;
+    if (may_be_done(err, reply)) *ret_fate = FATE_DOUBT;
     return err;
 }
 

@@ -65,7 +65,6 @@ struct reply {
     int status;
     uint64_t seq;    // Boskos-Seq, 0: none
     bool has_seq;    // so it is boskosd
-    bool wants_auth; // WWW-Authenticate
     bool is_problem; // application/problem+json
     int64_t retry_after_ms;
     char location[256];
@@ -194,12 +193,12 @@ struct lease {
     bool is_renewed; // it was acquired again since: what that heartbeat says does not count
 };
 
-enum pending_kind { PENDING_ACQUIRE, PENDING_RELEASE };
+enum pending_kind { PENDING_ACQUIRE, PENDING_TAKEN, PENDING_RELEASE };
 
 struct pending {
     enum pending_kind kind;
-    char *type, *state, *dest, *key; // acquire
-    char *name;                      // release, with dest
+    char *type, *state, *dest, *key; // acquire; taken: state and dest
+    char *name;                      // taken; release, with dest
     bool is_doubted;                 // release: an attempt may have reached the server
     int64_t began_ms;                // of the first attempt
     int64_t due_ms;
@@ -238,6 +237,11 @@ char *leases_state(struct boskos_client *client, const char *name);
 
 void leases_doubt_acquire(struct boskos_client *client, const char *type, const char *state,
                           const char *dest, const char *key);
+// Those of the names that are not held may have been taken by the attempt.
+void leases_doubt_taken(struct boskos_client *client, const char *const *names, size_t count,
+                        const char *state, const char *dest, const struct attempt *attempt);
+// The caller gives it back itself.
+void leases_undoubt_taken(struct boskos_client *client, const char *name);
 void leases_doubt_release(struct boskos_client *client, const char *name, const char *dest,
                           const struct attempt *attempt);
 

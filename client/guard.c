@@ -29,7 +29,8 @@ static int read_json(struct boskos_client *c, const char *path, const struct lim
             *ret_object = object;
         } else {
             json_decref(object);
-            err = reply.body.size == 0 ? BOSKOS_ERR_UNSUPPORTED : BOSKOS_ERR_REPLY;
+            bool is_original = reply.body.size == 0 && !atomic_load(&c->is_boskosd);
+            err = is_original ? BOSKOS_ERR_UNSUPPORTED : BOSKOS_ERR_REPLY;
         }
     }
     reply_release(&reply);

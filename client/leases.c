@@ -86,12 +86,12 @@ static void pending_release(struct pending *p)
     free(p->name);
 }
 
-// What was given to us anew was released, whatever we know of it. With the lock held.
-static void drop_pending(struct boskos_client *c, const char *name)
+// With the lock held.
+static void drop_pending(struct boskos_client *c, enum pending_kind kind, const char *name)
 {
     for (size_t i = c->leases.pending_count; i > 0; i--) {
         struct pending *p = &c->leases.pending[i - 1];
-        if (p->kind != PENDING_RELEASE || strcmp(p->name, name) != 0) continue;
+        if (p->kind != kind || strcmp(p->name, name) != 0) continue;
         pending_release(p);
         *p = c->leases.pending[--c->leases.pending_count];
     }
@@ -108,7 +108,9 @@ void leases_add(struct boskos_client *c, const struct boskos_resource *r,
     }
     lock(c);
     struct lease *there = find(c, r->name);
-    drop_pending(c, r->name);
+    // What was given to us anew was released, whatever we know of it.
+    drop_pending(c, PENDING_TAKEN, r->name);
+    drop_pending(c, PENDING_RELEASE, r->name);
     new.due_ms = client_now_ms() + c->leases.period_ms;
     if (there != NULL) {
         new.is_busy = new.is_renewed = there->is_busy;
@@ -211,6 +213,28 @@ void leases_doubt_acquire(struct boskos_client *c, const char *type, const char 
                                     .began_ms = client_now_ms()});
 }
 
+void leases_doubt_taken(struct boskos_client *c, const char *const *names, size_t count,
+                        const char *state, const char *dest, const struct attempt *a)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *held = leases_state(c, names[i]);
+        if (held == NULL) // else it was ours before
+            add_pending(c, (struct pending){.kind = PENDING_TAKEN,
+                                            .name = client_strdup(names[i]),
+                                            .state = client_strdup(state),
+                                            .dest = client_strdup(dest),
+                                            .began_ms = a->began_ms});
+        free(held);
+    }
+}
+
+void leases_undoubt_taken(struct boskos_client *c, const char *name)
+{
+    lock(c);
+    drop_pending(c, PENDING_TAKEN, name);
+    unlock(c);
+}
+
 void leases_doubt_release(struct boskos_client *c, const char *name, const char *dest,
                           const struct attempt *a)
 {
@@ -222,6 +246,17 @@ void leases_doubt_release(struct boskos_client *c, const char *name, const char 
 }
 
 // A lease of which only boskosd knew: back to where it was.
+static void turn_to_release(struct boskos_client *c, struct pending *p, const char *name)
+{
+    client_log(c, BOSKOS_LOG_INFO, "%s was acquired by a request whose reply was lost", name);
+    struct pending turned = {.kind = PENDING_RELEASE,
+                             .name = client_strdup(name),
+                             .dest = client_strdup(p->state),
+                             .began_ms = client_now_ms()};
+    pending_release(p);
+    *p = turned;
+}
+
 static int settle_acquire(struct boskos_client *c, struct pending *p, struct attempt *a)
 {
     struct boskos_resource *r = NULL;
@@ -229,20 +264,25 @@ static int settle_acquire(struct boskos_client *c, struct pending *p, struct att
     reply_init(&reply);
     int err = acquire_once(a, p->type, p->state, p->dest, NULL, p->key, &reply, &r);
     reply_release(&reply);
-    if (err == 0) {
-        client_log(c, BOSKOS_LOG_INFO, "%s was acquired by a request whose reply was lost",
-                   r->name);
-        *p = (struct pending){.kind = PENDING_RELEASE,
-                              .name = client_strdup(r->name),
-                              .dest = p->state,
-                              .began_ms = client_now_ms(),
-                              .type = p->type,
-                              .state = p->dest,
-                              .key = p->key};
-        boskos_resource_free(r);
-        return BOSKOS_ERR_LOST; // there is the release to come
+    if (err != 0) return boskos_code_is_transient(err) ? err : 0;
+    turn_to_release(c, p, r->name);
+    boskos_resource_free(r);
+    return BOSKOS_ERR_LOST; // there is the release to come
+}
+
+static int settle_taken(struct boskos_client *c, struct pending *p, struct attempt *a)
+{
+    switch (guard_look(c, p->name, p->dest, p->began_ms, &a->limits)) {
+    case SEEN_OURS:
+    case SEEN_UNCLEAR: turn_to_release(c, p, p->name); return BOSKOS_ERR_LOST;
+    case SEEN_FAILED: return BOSKOS_ERR_LOST;
+    case SEEN_UNKNOWN:
+        client_log(c, BOSKOS_LOG_ERROR, "%s is left in doubt: a reaper must see to it", p->name);
+        break;
+    case SEEN_SAME:
+    case SEEN_OTHER: break;
     }
-    return boskos_code_is_transient(err) ? err : 0;
+    return 0;
 }
 
 static int settle_release(struct boskos_client *c, struct pending *p, struct attempt *a)
@@ -263,11 +303,13 @@ static void settle(struct boskos_client *c, struct pending p)
     struct boskos_call call;
     struct attempt a;
     boskos_call_init(&call);
-    bool is_acquire = p.kind == PENDING_ACQUIRE;
-    attempt_init(&a, c, is_acquire ? CALL_ACQUIRE : CALL_RELEASE, &call);
+    enum pending_kind kind = p.kind;
+    attempt_init(&a, c, kind == PENDING_ACQUIRE ? CALL_ACQUIRE : CALL_RELEASE, &call);
     a.limits.stop = c->stop;
-    int err = is_acquire ? settle_acquire(c, &p, &a) : settle_release(c, &p, &a);
-    bool turned = is_acquire && p.kind == PENDING_RELEASE;
+    int err = kind == PENDING_ACQUIRE ? settle_acquire(c, &p, &a)
+              : kind == PENDING_TAKEN ? settle_taken(c, &p, &a)
+                                      : settle_release(c, &p, &a);
+    bool turned = kind != p.kind;
     lock(c);
     c->leases.is_settling_one = false;
     if (err != 0) {

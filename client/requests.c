@@ -66,6 +66,7 @@ static int release(struct boskos_client *client, const char *name, const char *d
     struct attempt a;
     static const struct reply nothing; // Retry-After of a release is of no interest
     (void)leases_take(client, name, ret_lease);
+    leases_undoubt_taken(client, name);
     attempt_init(&a, client, CALL_RELEASE, call);
     int err;
     do {
@@ -202,7 +203,8 @@ static int ask(struct boskos_client *client, enum call_kind kind, const struct r
             *ret_object = object;
         } else {
             json_decref(object);
-            if (err == 0 && kind == CALL_READ && reply.body.size == 0)
+            if (err == 0 && kind == CALL_READ && reply.body.size == 0 &&
+                !atomic_load(&client->is_boskosd))
                 err = call_fail(call, BOSKOS_ERR_UNSUPPORTED, "%s is not boskosd: it has no %s",
                                 client->base, q->path);
             else if (err == 0)

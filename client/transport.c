@@ -192,8 +192,6 @@ static size_t on_header(char *line, size_t one, size_t size, void *context)
         *r = (struct reply){.body = body};
     } else if ((value = header_is(line, size, "boskos-seq", &length)) != NULL) {
         r->has_seq = header_number(value, length, &r->seq);
-    } else if (header_is(line, size, "www-authenticate", &length) != NULL) {
-        r->wants_auth = true;
     } else if ((value = header_is(line, size, "content-type", &length)) != NULL) {
         static const char problem[] = "application/problem+json";
         r->is_problem =

@@ -7,7 +7,8 @@ import time
 from client_test import *  # noqa: F403
 
 # What a server can do to a request, for good: nothing that has these as replies is one that works.
-FAULTS = ("refuse", "close", "garbage", "html", "empty", "redirect", "500", "503:0", "400", "403", "half", "cut")
+FAULTS = ("refuse", "close", "garbage", "html", "empty", "redirect", "500", "503:0", "400", "401", "403", "404",
+          "409", "half", "cut")
 
 
 class Program:

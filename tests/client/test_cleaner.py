@@ -117,7 +117,7 @@ class Cleaner(ProgramTest):
         self.assertEqual(self.states("car-1"), [("dirty", "")])
 
     PATHS = ("/acquire", "/acquirebystate", "/release", "/update", "/v1/resources")
-    PASSING = ("refuse", "lose", "500!", "cut", "half", "html", "redirect")
+    PASSING = ("refuse", "lose", "500!", "cut", "half", "html", "redirect", "404", "503!")
 
     def check_fault(self, path, action):
         """At last all is clean, and nothing was released twice."""

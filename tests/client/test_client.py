@@ -21,7 +21,6 @@ class Calls(ClientTest):
     def test_a_lease_from_acquire_to_release(self):
         c = self.client()
         r = self.check(c("acquire", "car", "free", "busy", 0), 0)
-        self.assertEqual(r.text, self.d.call("POST", "/acquire", type="none", state="a", dest="b", owner="c") and r.text)
         self.assertEqual((r.json["name"], r.json["owner"], r.json["state"]), ("car-1", "ann", "busy"))
         self.check(c("update", "car-1", "busy", "zone", "b"), 0)
         self.assertEqual(self.d.resources()["car-1"]["userdata"], {"zone": "b"})
@@ -225,16 +224,18 @@ class Options(ClientTest):
 class Faults(ClientTest):
     """A server that is down, slow or broken."""
 
-    TRANSIENT = ("refuse", "close", "half", "garbage", "html", "empty", "500", "502", "504", "503:0", "429")
+    TRANSIENT = ("refuse", "close", "half", "garbage", "html", "empty", "500", "502", "504", "503:0", "429", "404", "409")
 
     @slow
     def test_each_fault_once_and_then_an_answer(self):
-        for action in self.TRANSIENT + ("lose", "cut", "500!", "502!"):
+        for action in self.TRANSIENT + ("lose", "cut", "500!", "502!", "503!"):
             for words in (("acquire", "car", "free", "busy", 0), ("update", "car-1", "busy"), ("metric", "car"),
                           ("reset", "car", "busy", 3600 * 10**9, "dirty"), ("get", "car-1"),
                           ("release", "car-1", "free")):
-                if action == "empty" and words[0] in ("update", "release", "get"):
-                    continue  # that is what success looks like, and below /v1/ what the original server says
+                if action == "empty" and words[0] in ("update", "release"):
+                    continue  # that is what success looks like to who does not know the server yet
+                if action in ("empty", "404") and words[0] == "get":
+                    continue  # what the original server says below /v1/
                 with self.subTest(action=action, call=words[0]):
                     if words[0] == "acquire":
                         self.d.call("POST", "/reset", type="car", state="busy", dest="free", expire="-1s")
@@ -252,7 +253,8 @@ class Faults(ClientTest):
     @slow
     def test_each_fault_for_good(self):
         codes = {"refuse": (LOST, CONNECT), "close": LOST, "half": LOST, "garbage": REPLY, "html": REPLY, "500": SERVER,
-                 "503:0": SERVER, "429": SERVER, "redirect": REDIRECT, "hang": TIMEOUT}
+                 "503:0": SERVER, "429": SERVER, "redirect": REDIRECT, "hang": TIMEOUT, "404": (REPLY, UNSUPPORTED),
+                 "409": REPLY, "401": AUTH}
         for action, code in codes.items():
             for words in (("acquire", "car", "free", "busy", 0), ("update", "car-1", "busy"), ("metric", "car"),
                           ("release", "car-1", "free"), ("bystate", "free", "busy", 0, "car-1"), ("list",)):
@@ -326,7 +328,7 @@ class LostReplies(ClientTest):
         self.assertEqual(len(self.owned()), 2, "another acquire is another lease")
 
     def test_acquire_given_up_is_taken_back(self):
-        for action in ("lose", "cut", "502!", "slow:1"):
+        for action in ("lose", "cut", "502!", "503!", "404!", "slow:1"):
             with self.subTest(action=action):
                 self.proxy.only, self.proxy.script = "/acquire", [action] * 3
                 c = self.client(attempts=3, request_timeout=200, settle_timeout=30000)
@@ -347,6 +349,48 @@ class LostReplies(ClientTest):
         self.check_ended(c)
         self.assertEqual(self.owned(), [])
 
+    def test_acquire_by_state_given_up_is_taken_back(self):
+        for action in ("lose", "cut", "502!", "503!", "404!", "slow:1"):
+            with self.subTest(action=action):
+                self.proxy.only, self.proxy.script = "/acquirebystate", [action]
+                c = self.client(attempts=1, request_timeout=200, settle_timeout=30000)
+                answer = c("bystate", "free", "busy", 0, "car-1", "car-2")
+                self.assertIn(answer.code, (LOST, REPLY, SERVER, TIMEOUT))
+                self.assertTrue(answer.is_doubted)
+                self.eventually("it was done", lambda: self.owned() or "car-1 was acquired" in "".join(c.logs))
+                self.check(c("settle", 30000), 0)
+                self.assertEqual(self.owned(), [])
+                self.assertEqual({r["state"] for r in self.d.resources().values()}, {"free"})
+                self.check_ended(c)
+
+    def test_what_acquire_by_state_did_not_take_is_left(self):
+        c = self.client(attempts=1)
+        self.check(c("bystate", "free", "busy", 0, "car-1"), 0)
+        self.d.call("POST", "/acquirebystate", state="free", dest="busy", owner="bob", names="car-2")
+        self.proxy.only, self.proxy.script = "/acquirebystate", ["close"]
+        self.assertTrue(c("bystate", "free", "busy", 0, "car-1", "car-2", "car-3").is_doubted)
+        self.check(c("settle", 30000), 0)
+        self.assertEqual((self.owned("ann"), self.owned("bob")), (["car-1"], ["car-2"]))
+        self.assertEqual(self.proxy.targets("/release"), [])
+
+    def test_what_is_given_back_by_hand_is_not_again(self):
+        c = self.client(attempts=1)
+        self.proxy.only, self.proxy.script = "/acquirebystate", ["lose"]
+        self.assertTrue(c("bystate", "free", "busy", 0, "car-1").is_doubted)
+        self.check(c("release", "car-1", "dirty"), 0)
+        self.check(c("bystate", "dirty", "busy", 0, "car-1"), 0)
+        self.check(c("settle", 30000), 0)
+        time.sleep(0.6)
+        self.assertEqual(self.owned("ann"), ["car-1"])
+
+    def test_acquire_by_state_cancelled_is_taken_back(self):
+        self.proxy.only, self.proxy.script = "/acquirebystate", ["slow:2"]
+        c = self.client(settle_timeout=30000)
+        c.send("cancel", 500)
+        self.assertTrue(self.check(c("bystate", "free", "busy", 60000, "car-1"), CANCELLED).is_doubted)
+        self.check_ended(c)
+        self.assertEqual(self.owned(), [])
+
     def test_what_cannot_be_settled_is_said(self):
         self.proxy.script = ["lose"] * 1000
         c = self.client(attempts=1, settle_timeout=200)
@@ -356,7 +400,7 @@ class LostReplies(ClientTest):
         self.assertTrue([line for line in c.logs if line.startswith("error") and "left in doubt" in line], c.logs)
 
     def test_release_is_not_repeated_when_it_was_done(self):
-        for action in ("lose", "502!"):
+        for action in ("lose", "502!", "503!", "404!"):
             c = self.client()
             name = c("acquire", "car", "free", "busy", 0).json["name"]
             self.proxy.only, self.proxy.script = "/release", [action]
@@ -366,12 +410,14 @@ class LostReplies(ClientTest):
             self.assertEqual(self.d.resources()[name]["state"], "dirty")
 
     def test_release_is_repeated_when_it_was_not_done(self):
-        for action in ("close", "502"):
+        for action in ("close", "502", "503:0", "404", "409", "empty"):
             c = self.client()
             name = c("acquire", "car", "free", "busy", 0).json["name"]
             self.proxy.only, self.proxy.script = "/release", [action]
             self.check(c("release", name, "dirty"), 0)
             self.assertEqual(self.d.resources()[name]["state"], "dirty")
+            self.d.call("POST", "/acquirebystate", state="dirty", dest="busy", owner="bob", names=name)
+            self.d.release(name, dest="free", owner="bob")
 
     def test_release_does_not_hit_the_next_one_of_the_same_owner(self):
         c = self.client(attempts=1)
@@ -384,6 +430,23 @@ class LostReplies(ClientTest):
         c("settle", 10000)
         self.assertEqual(self.owned(), [name], "another's lease was released")
         self.assertEqual(len(self.proxy.targets("/release")), 1)
+
+    def test_a_look_that_others_answer_is_none(self):
+        """Who has met boskosd is not told by an ingress that the server has nothing below /v1/."""
+        for action in ("empty", "404", "html", "say:{}"):
+            with self.subTest(action=action):
+                c = self.client(attempts=1)
+                name = c("acquire", "van", "free", "busy", 0).json["name"]
+                self.proxy.seen.clear()
+                self.proxy.only, self.proxy.script = "/release", ["lose"]
+                self.assertTrue(c("release", name, "free").is_doubted)
+                time.sleep(0.1)
+                self.d.call("POST", "/acquirebystate", state="free", dest="busy", owner="ann", names=name)
+                self.proxy.only, self.proxy.script = f"/v1/resources/{name}", [action]
+                c("settle", 10000)
+                self.assertEqual(self.owned(), [name], "another's lease was released")
+                self.assertEqual(len(self.proxy.targets("/release")), 1)
+                self.d.release(name, dest="free", owner="ann")
 
     def test_release_goes_on_in_the_background(self):
         c = self.client(attempts=2)
@@ -488,7 +551,7 @@ class Heartbeats(ClientTest):
         c = self.client()
         c("acquire", "car", "free", "busy", 0)
         self.proxy.only = "/update"
-        self.proxy.script = list(Faults.TRANSIENT) + ["redirect", "lose", "403"]
+        self.proxy.script = list(Faults.TRANSIENT) + ["redirect", "lose", "403", "401"]
         c("heartbeat", 20)
         self.eventually("the script is played", lambda: not self.proxy.script)
         before = self.updated("car-1")

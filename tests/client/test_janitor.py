@@ -414,7 +414,8 @@ class Faults(JanitorTest):
     def test_faults_of_release(self):
         self.check_faults("/release", "close", "cut", "redirect", "502!")
 
-    ALL = ("refuse", "close", "lose", "half", "cut", "garbage", "html", "redirect", "500", "502!", "slow:0.5", "hang")
+    ALL = ("refuse", "close", "lose", "half", "cut", "garbage", "html", "redirect", "500", "502!", "503!",
+           "401", "404", "404!", "slow:0.5", "hang")
 
     @long_form
     def test_all_faults_of_acquire(self):
