@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The Python package boskos against a real boskosd, through a proxy that loses, delays and spoils."""
 
+import json
 import logging
 import os
 import sys
@@ -150,6 +151,7 @@ class Calls(PythonTest):
 
 
 class Faults(PythonTest):
+    SAID = ("404", "401", "409")  # by what is not the server
     PASSING = ("refuse", "close", "half", "garbage", "html", "500", "502", "503:0", "429", "lose", "cut", "502!")
 
     def test_each_fault_once(self):
@@ -184,7 +186,7 @@ class Faults(PythonTest):
         self.assertRaises(boskos.ConnectError, self.make(url=f"http://127.0.0.1:{port}").metric, "car")
 
     def test_acquire_given_up_is_taken_back(self):
-        for action in ("lose", "cut", "502!", "slow:1"):
+        for action in ("lose", "cut", "502!", "503!", "slow:1"):
             with self.subTest(action=action):
                 self.proxy.only, self.proxy.script = "/acquire", [action] * 2
                 c = self.make(attempts=2, request_timeout=0.3)
@@ -205,22 +207,26 @@ class Faults(PythonTest):
         self.eventually("it is released", lambda: self.owned() == [])
 
     def test_release_is_not_repeated_when_it_was_done(self):
-        c = self.make()
-        c.acquire("car", "free", "busy")
-        self.proxy.only, self.proxy.script = "/release", ["lose"]
-        c.release("car-1", "free")
-        self.assertEqual(len(self.proxy.targets("/release")), 1)
+        for i, action in enumerate(("lose", "502!", "503!")):
+            with self.subTest(action=action):
+                c = self.make()
+                name = c.acquire("car", "free", "busy").name
+                self.proxy.only, self.proxy.script = "/release", [action]
+                c.release(name, "dirty")
+                self.assertEqual(len(self.proxy.targets("/release")), i + 1)
+                self.assertEqual(self.owned(), [])
 
     def test_heartbeats_outlast_faults(self):
         c = self.make()
         c.acquire("car", "free", "busy")
-        self.proxy.only, self.proxy.script = "/update", list(self.PASSING) + ["redirect", "403"]
+        self.proxy.only, self.proxy.script = "/update", list(self.PASSING) + ["redirect", "403", "empty", *self.SAID]
         lost = []
         c.heartbeat(0.02, lambda r, e: lost.append(e))
         self.eventually("the script is played", lambda: not self.proxy.script)
         before = self.d.resources()["car-1"]["lastupdate"]
         self.eventually("it beats again", lambda: self.d.resources()["car-1"]["lastupdate"] > before)
         self.assertEqual(lost, [])
+        self.assertEqual([r.name for r in c.held()], ["car-1"])
 
     def test_a_late_refusal_does_not_lose_what_was_acquired_again(self):
         c = self.make()
@@ -235,6 +241,239 @@ class Faults(PythonTest):
         self.eventually("the next one comes", lambda: self.proxy.targets("/update")[1:])
         self.assertEqual(lost, [])
         self.assertEqual([r.name for r in c.held()], ["car-1"])
+
+
+class Strangers(PythonTest):
+    """Something answers in the server's place."""
+
+    SAID = ("404", "401", "409", "empty")
+
+    def test_acquire_is_repeated(self):
+        for known in (True, False):
+            with self.subTest(known=known):
+                c = self.make()
+                if known:
+                    c.acquire("van", "free", "busy")
+                # Who does not know boskosd yet takes a 401 for what it most often is.
+                said = [a for a in self.SAID if known or a != "401"]
+                self.proxy.only, self.proxy.script = "/acquire", list(said)
+                c.acquire("car", "free", "busy")
+                self.assertEqual(self.proxy.script, [])
+        self.proxy.script = ["401"]
+        self.assertRaises(boskos.AuthError, self.make().acquire, "car", "free", "busy")
+
+    def test_acquire_given_up_is_taken_back(self):
+        for action in self.SAID:
+            with self.subTest(action=action):
+                c = self.make(attempts=2)
+                c.acquire("van", "free", "busy")
+                self.proxy.only, self.proxy.script = "/acquire", ["lose", action]
+                with self.assertRaises(boskos.BadReply) as caught:
+                    c.acquire("car", "free", "busy")
+                self.assertTrue(caught.exception.doubted and caught.exception.transient)
+                self.assertTrue(c.settle(30))
+                self.assertEqual(self.owned(), [c.held()[0].name])
+                c.release_all("free")
+
+    def test_release_goes_on_in_the_background(self):
+        for i, action in enumerate(self.SAID):
+            with self.subTest(action=action):
+                c = self.make(attempts=1)
+                name = c.acquire("car", "free", "busy").name
+                self.proxy.only, self.proxy.script = "/release", [action]
+                with self.assertRaises(boskos.BadReply) as caught:
+                    c.release(name, "dirty")
+                self.assertTrue(caught.exception.doubted)
+                self.assertTrue(c.settle(30))
+                self.assertEqual(self.owned(), [])
+                self.assertEqual(self.d.resources()[name]["state"], "dirty")
+                self.assertEqual(len(self.proxy.targets("/release")), 2 * (i + 1))
+
+    def test_release_is_repeated(self):
+        for action in self.SAID:
+            with self.subTest(action=action):
+                c = self.make()
+                name = c.acquire("car", "free", "busy").name
+                self.proxy.only, self.proxy.script = "/release", [action]
+                c.release(name, "free")
+                self.assertEqual(self.owned(), [])
+
+    def test_it_is_not_released_unseen(self):
+        for i, action in enumerate(("empty", "404", "401")):
+            with self.subTest(action=action):
+                c = self.make(attempts=3)
+                name = c.acquire("car", "free", "busy").name
+                self.proxy.script = ["lose"] + [action] * 100
+                with self.assertRaises(boskos.BoskosError) as caught:
+                    c.release(name, "given")
+                self.assertTrue(caught.exception.doubted)
+                self.assertEqual(self.d.acquire(state="given").json["name"], name)  # by another of this owner
+                self.proxy.script = []
+                self.assertTrue(c.settle(30))
+                self.assertIn(name, self.owned("ann"))
+                self.assertEqual(len(self.proxy.targets("/release")), i + 1)
+
+    def test_reads(self):
+        c = self.make(attempts=2)
+        for action in ("empty", "404"):
+            self.proxy.script = [action]
+            self.assertRaises(boskos.Unsupported, c.get, "car-1")
+        c.acquire("car", "free", "busy")
+        for action in ("empty", "404", "say:{}", "say:[1]"):
+            self.proxy.script = [action]
+            self.assertEqual(c.get("car-1").owner, "ann")
+            self.proxy.script = [action]
+            self.assertEqual(len(c.list()), 7)
+            self.proxy.script = [action] * 2
+            with self.assertRaises(boskos.BadReply) as caught:
+                c.get("car-1")
+            self.assertFalse(caught.exception.doubted)
+        self.assertRaises(boskos.NotFound, c.get, "car-9")
+
+    def test_json_that_is_no_metric_and_no_reset(self):
+        metric = {"type": "car", "current": {}, "owner": {}}
+        odd = [{**metric, "type": 1}, {**metric, "current": []}, {**metric, "owner": {"ann": "1"}},
+               {**metric, "current": {"busy": 1.5}}, {**metric, "owner": {"ann": True}}, {"current": {}, "owner": {}},
+               {"type": "car", "owner": {}}, [], "x"]
+        for value in odd:
+            with self.subTest(value=value):
+                self.proxy.script = ["say:" + json.dumps(value)] * 2
+                self.assertRaises(boskos.BadReply, self.make(attempts=1).metric, "car")
+                self.assertEqual(self.make().metric("car"), boskos.Metric("car", {"free": 4}, {"": 4}))
+        for value in ({"car-1": 1}, {"car-1": None}, {"car-1": "ann", "car-2": {}}, ["car-1"]):
+            with self.subTest(value=value):
+                self.proxy.script = ["say:" + json.dumps(value)] * 2
+                self.assertRaises(boskos.BadReply, self.make(attempts=1).reset, "car", "busy", 0, "free")
+                self.assertEqual(self.make().reset("car", "busy", 0, "free"), {})
+
+    def test_the_original_server(self):
+        self.proxy.is_original = True
+        c = self.make()
+        self.d.acquire(type="van", owner="bob")
+        for kind, call in ((boskos.NotAvailable, lambda: c.acquire("car", "none", "busy")),
+                           (boskos.NoType, lambda: c.acquire("plane", "free", "busy")),
+                           (boskos.NotAvailable, lambda: c.acquire_by_state("none", "busy", ["car-1"])),
+                           (boskos.OwnerMismatch, lambda: c.release("van-1", "free")),
+                           (boskos.OwnerMismatch, lambda: c.update("van-1", "busy")),
+                           (boskos.NotFound, lambda: c.release("car-9", "free")),
+                           (boskos.NotFound, lambda: c.update("car-9", "busy")),
+                           (boskos.NoType, lambda: c.metric("plane")),
+                           (boskos.Unsupported, lambda: c.get("car-1"))):
+            with self.assertRaises(kind) as caught:
+                call()
+            self.assertEqual(type(caught.exception), kind)
+            self.assertFalse(caught.exception.doubted)
+        c.acquire("car", "free", "busy")
+        with self.assertRaises(boskos.StateMismatch):
+            c.update("car-1", "clean")
+        self.proxy.only, self.proxy.script = "/release", ["lose", "404"]  # and then it is refused, as it was done
+        c.release("car-1", "free")
+        self.assertEqual(len([t for t in self.proxy.targets("/release") if "car-1" in t]), 3)
+        self.assertEqual(self.owned(), ["van-1"])
+
+    def test_a_key_that_has_another_lease(self):
+        c = self.make()
+        c.acquire("car", "free", "busy", key="k")
+        self.assertRaises(boskos.KeyConflict, c.acquire, "van", "free", "busy", key="k")
+
+
+class Taken(PythonTest):
+    """A call of acquire_by_state that is given up in doubt."""
+
+    NAMES = ["car-1", "car-2"]
+
+    def give_up(self, c, *actions, cancel=None):
+        self.proxy.only, self.proxy.script = "/acquirebystate", list(actions)
+        with self.assertRaises(boskos.BoskosError) as caught:
+            c.acquire_by_state("free", "busy", self.NAMES, cancel=cancel)
+        self.assertTrue(caught.exception.doubted)
+        return caught.exception
+
+    def test_it_goes_back(self):
+        for action in ("lose", "cut", "half", "502!", "503!", "404!", "hang", "close", "502"):
+            with self.subTest(action=action):
+                c = self.make(attempts=1, request_timeout=0.2 if action == "hang" else 20)
+                self.give_up(c, action)
+                self.assertTrue(c.settle(30))
+                self.assertEqual(self.owned(), [])
+                self.assertEqual({r["state"] for r in self.d.resources().values()}, {"free"})
+
+    def test_it_goes_back_after_a_cancellation(self):
+        c, cancel = self.make(backoff=20, backoff_most=20), threading.Event()
+
+        def cancel_later():
+            self.eventually("it is asked", lambda: self.proxy.targets("/acquirebystate"))
+            cancel.set()
+
+        t = threading.Thread(target=cancel_later)
+        t.start()
+        self.assertIsInstance(self.give_up(c, "lose", cancel=cancel), boskos.Cancelled)
+        t.join()
+        self.assertTrue(c.settle(30))
+        self.assertEqual(self.owned(), [])
+
+    def test_a_look_that_fails_is_repeated(self):
+        c = self.make(attempts=1)
+        c.release(c.acquire("van", "free", "busy").name, "free")  # it knows boskosd now
+        self.proxy.script = ["lose", "empty", "404", "401"]
+        self.assertRaises(boskos.LostReply, c.acquire_by_state, "free", "busy", self.NAMES)
+        self.assertTrue(c.settle(30))
+        self.assertEqual((self.owned(), self.proxy.script), ([], []))
+
+    def test_what_is_held_stays(self):
+        c = self.make(attempts=1)
+        c.acquire("car", "free", "busy")
+        self.give_up(c, "lose")
+        c.update("car-1")
+        c.hold(boskos.Resource("car", "car-2", "busy", "ann", ""))
+        self.d.call("POST", "/acquirebystate", state="free", dest="busy", owner="ann", names="car-2")
+        self.assertTrue(c.settle(30))
+        self.assertEqual(self.owned(), ["car-1", "car-2"])
+
+    def test_a_release_by_hand_ends_the_doubt(self):
+        c = self.make(attempts=1)
+        self.give_up(c, "lose")
+        for name in self.NAMES:
+            c.release(name, "dirty")
+        self.assertTrue(c.settle(0))
+        self.assertEqual(self.owned(), [])
+        self.assertEqual({self.d.resources()[n]["state"] for n in self.NAMES}, {"dirty"})
+
+    def test_another_call_for_the_same_names_keeps_what_it_gets(self):
+        c, found = self.make(attempts=1), []
+        self.give_up(c, "close")
+        self.proxy.script = ["slow:0.7"]
+        t = threading.Thread(target=lambda: found.extend(c.acquire_by_state("free", "busy", self.NAMES)))
+        t.start()
+        self.eventually("they are taken", lambda: self.owned() == self.NAMES)
+        c.settle(0.2)
+        self.eventually("it looks meanwhile", lambda: self.proxy.targets("/v1/resources/car-1"))
+        t.join(PATIENCE)
+        self.assertEqual([r.name for r in found], self.NAMES)
+        self.assertTrue(c.settle(30))
+        self.assertEqual(self.owned(), self.NAMES)
+
+    def test_at_the_original_server_it_is_said(self):
+        self.proxy.is_original = True
+        c = self.make(attempts=1)
+        with self.assertLogs("boskos", "WARNING") as said:
+            self.give_up(c, "lose")
+            self.assertTrue(c.settle(30))
+        self.assertEqual(len([r for r in said.records if "may have been acquired" in r.getMessage()]), 2)
+        self.assertEqual(self.owned(), self.NAMES)
+
+    def test_leased_ones_go_back_as_dirty_at_once(self):
+        self.d.acquire(type="cluster", owner="mason")
+        self.d.update("cluster-1", {"leasedResources": "- car-2\n- car-3\n"}, owner="mason")
+        self.d.call("POST", "/acquirebystate", state="free", dest="x", owner="mason", names="car-2,car-3")
+        for n, dest in (("car-2", "cluster-1"), ("car-3", "cluster-1"), ("cluster-1", "free")):
+            self.d.release(n, dest=dest, owner="mason")
+        c = self.make(attempts=1)
+        self.proxy.only, self.proxy.script = "/acquirebystate", ["lose"]
+        self.assertRaises(boskos.LostReply, c.acquire_leased, "cluster", "free", "busy")
+        self.assertTrue(c.settle(0))
+        self.assertEqual(self.owned(), [])
+        self.assertEqual({self.d.resources()[n]["state"] for n in ("car-2", "car-3", "cluster-1")}, {"dirty"})
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@
         with client.lease("gce-project", "free", "busy", wait=3600) as project:
             print(project.name)            # heartbeats are sent; it is released as dirty on every way out
 
-What is safe is repeated, a lost reply leaks no lease on boskosd, and what is given up in doubt is settled in the
-background, as libboskos does it: see its manual page.
+What is safe is repeated, and what is given up in doubt is settled in the background, as libboskos does it: see its manual
+page. So a lost reply leaks no lease on boskosd. A request that something on the way delays until after its doubt was settled
+can still be done; then a reaper takes the lease back.
 """
 
 from .client import Client, Lease, Metric, Resource

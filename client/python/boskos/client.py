@@ -11,7 +11,7 @@ import time
 import urllib.parse
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from . import errors
 from .transport import Reply, Transport, doubtful
@@ -113,6 +113,29 @@ class _Pending:
         self.what, self.arguments, self.attempt = what, arguments, attempt
         self.pause = SETTLE_FIRST_S
         self.due = time.monotonic() + self.pause
+        self.is_dropped = False
+
+
+def _metric(value: Dict[str, Any]) -> Metric:
+    """From the JSON of a server. ValueError when it is none."""
+    type, counts = value.get("type"), [value.get("current"), value.get("owner")]
+    if not isinstance(type, str) or not all(isinstance(c, dict) for c in counts):
+        raise ValueError("no metric")
+    if any(not isinstance(n, int) or isinstance(n, bool) for c in counts for n in c.values()):  # type: ignore[union-attr]
+        raise ValueError("no counts")
+    return Metric(type, *counts)  # type: ignore[arg-type]
+
+
+def _owners(value: Dict[str, Any]) -> Dict[str, str]:
+    if not all(isinstance(owner, str) for owner in value.values()):
+        raise ValueError("no owners")
+    return value
+
+
+def _resources(value: Dict[str, Any]) -> List[Resource]:
+    if not isinstance(value.get("resources"), list):
+        raise ValueError("no list")
+    return [Resource.parse(r) for r in value["resources"]]
 
 
 def _nanoseconds(text: Any) -> int:
@@ -134,6 +157,10 @@ class Client:
     url, owner: who asks whom. username and password_file, or token_file: their content is read anew before each request.
     attempts, backoff, backoff_most: how often and how fast a call that failed is repeated. poll: from one question to the
     next while an acquire waits. call_timeout: of a call with all that is repeated.
+
+    A call that is given up although the server may have done it is settled in the background: what was acquired goes back,
+    what was to be released is. A request that something on the way delays until after that can still be done, and is left
+    to a reaper; so is what is in doubt at the original server, except releases.
     """
 
     def __init__(self, url: str, owner: str, *, username: Optional[str] = None, password_file: Optional[str] = None,
@@ -149,7 +176,8 @@ class Client:
         self._changed = threading.Condition()
         self._held: Dict[str, _Held] = {}
         self._pending: List[_Pending] = []
-        self._settling = False
+        self._settling: Optional[_Pending] = None
+        self._asked: Dict[str, int] = {}  # by how many calls of acquire_by_state just now
         self._period, self._on_lost = 0.0, None  # type: Tuple[float, Optional[Callable[[Resource, errors.BoskosError], None]]]
         self._leases: Dict[str, Lease] = {}
         self._thread: Optional[threading.Thread] = None
@@ -212,6 +240,14 @@ class Client:
                 a.note(e)
                 self._again(a, e)
 
+    def _repeat_freely(self, a: _Attempt, once: Callable[[], Any]) -> Any:
+        """For what may be done twice: nothing of it is left to be settled."""
+        try:
+            return self._repeat(a, once)
+        except errors.BoskosError as e:
+            e.doubted = False
+            raise
+
     # ---- taking ----
 
     def _acquire_once(self, a: _Attempt, type: str, state: str, dest: str, request_id: Optional[str],
@@ -221,7 +257,7 @@ class Client:
             parameters.insert(2, ("request_id", request_id))
         reply = self._send(a, "POST", "/acquire", parameters, key=key)
         try:
-            return Resource.parse(reply.json(dict, "/acquire"))
+            return Resource.parse(reply.json(dict))
         except ValueError as e:
             raise doubtful(errors.BadReply("/acquire: the reply is no resource")) from e
 
@@ -241,7 +277,8 @@ class Client:
         except errors.BoskosError as e:
             refused = 400 <= e.status < 500
             e.doubted = a.doubted and not (refused and getattr(e, "has_seq", False) and not a.late)
-            if e.doubted and not (refused and not getattr(e, "has_seq", False)):
+            is_original = isinstance(e, errors.NotAvailable) and not getattr(e, "has_seq", False)
+            if e.doubted and not is_original:  # that one knows no keys
                 self._doubt("acquire", (type, state, dest, used_key), a)
             raise
         self.hold(resource)
@@ -249,18 +286,29 @@ class Client:
 
     def acquire_by_state(self, state: str, dest: str, names: Iterable[str], *, wait: Optional[float] = 0.0,
                          cancel: Optional[threading.Event] = None) -> List[Resource]:
-        """Takes all the named ones that are in the state: all or none of them from boskosd."""
-        wanted = list(names)
+        """Takes all the named ones that are in the state: all or none of them from boskosd.
+
+        Where the error is doubted, what was taken goes back to `state` in the background, if the server is boskosd; what is
+        held already stays.
+        """
+        wanted, a = list(names), self._attempt(wait, cancel)
+        try:
+            return self._acquire_by_state(a, state, dest, wanted)
+        except errors.BoskosError as e:
+            if e.doubted:
+                self._doubt_taken(wanted, state, dest, a)
+            raise
+
+    def _acquire_by_state(self, a: _Attempt, state: str, dest: str, wanted: List[str]) -> List[Resource]:
         if not wanted or any(not n or "," in n for n in wanted):
             raise ValueError("names must not be empty, nor hold a comma")
-        a = self._attempt(wait, cancel)
 
         def once() -> List[Resource]:
             was_doubted = a.doubted
             try:
                 reply = self._send(a, "POST", "/acquirebystate", [
                     ("dest", dest), ("names", ",".join(wanted)), ("owner", self.owner), ("state", state)])
-                return [Resource.parse(r) for r in reply.json(list, "/acquirebystate")]
+                return [Resource.parse(r) for r in reply.json(list)]
             except ValueError as e:
                 raise doubtful(errors.BadReply("/acquirebystate: the reply is no list of resources")) from e
             except errors.NotAvailable:
@@ -269,14 +317,24 @@ class Client:
                     return [self.get(n) for n in wanted]
                 raise
 
+        self._ask_for(wanted, 1)
         try:
             found = self._repeat(a, once)
+            for r in found:
+                self.hold(r)
+            return found
         except errors.BoskosError as e:
             e.doubted = a.doubted and not (isinstance(e, errors.NotAvailable) and getattr(e, "has_seq", False))
             raise
-        for r in found:
-            self.hold(r)
-        return found
+        finally:
+            self._ask_for(wanted, -1)
+
+    def _ask_for(self, names: List[str], by: int) -> None:
+        with self._changed:
+            for name in names:
+                self._asked[name] = self._asked.get(name, 0) + by
+                if self._asked[name] == 0:
+                    del self._asked[name]
 
     def acquire_leased(self, type: str, state: str, dest: str, *, wait: Optional[float] = 0.0,
                        cancel: Optional[threading.Event] = None) -> Tuple[Resource, List[Resource]]:
@@ -285,8 +343,10 @@ class Client:
         names: List[str] = []
         try:
             names = resource.leased
-            leased = self.acquire_by_state(resource.name, dest, names, cancel=cancel) if names else []
+            leased = (self._acquire_by_state(self._attempt(cancel=cancel), resource.name, dest, names)
+                      if names else [])
         except errors.BoskosError as e:
+            # Nobody else takes what belongs to a resource that we hold: all of it goes back at once.
             for name in (names if e.doubted else []) + [resource.name]:
                 with contextlib.suppress(errors.BoskosError):
                     self.release(name, "dirty")
@@ -326,9 +386,11 @@ class Client:
         if a.doubted or time.monotonic() - a.began > LOOK_AFTER_S:
             try:
                 seen = self._look(name, None, a.began)
-            except errors.BoskosError:
+            except errors.BoskosError as e:
                 a.count += 1
-                raise
+                if e.transient:
+                    raise
+                raise errors.LostReply(f"{name}: it cannot be seen whether it was released: {e}") from e
             if seen == "other" and a.doubted:
                 return
             if seen in ("other", "ours"):
@@ -346,6 +408,8 @@ class Client:
         first: Optional[errors.BoskosError] = None
         for one in (name,) + (held.leased if held is not None else ()):
             self._take(one)
+            with self._changed:
+                self._drop(one, "taken")
             a = self._attempt(cancel=cancel)
             try:
                 self._repeat(a, lambda: self._release_once(a, one, dest))
@@ -383,35 +447,38 @@ class Client:
         body = json.dumps(dict(userdata), sort_keys=True).encode() if userdata is not None else None
         parameters = [("name", name), ("owner", self.owner), ("state", state)]
         a = self._attempt()
-        self._repeat(a, lambda: self._send(a, "POST", "/update", parameters, body))
+        self._repeat_freely(a, lambda: self._send(a, "POST", "/update", parameters, body))
 
-    def _ask(self, method: str, action: str, parameters: List[Tuple[str, str]], kind: Type[dict] = dict) -> Any:
+    def _ask(self, method: str, action: str, parameters: List[Tuple[str, str]],
+             read: Callable[[Dict[str, Any]], Any]) -> Any:
+        """What `read` makes of the JSON object that is answered. A ValueError of it is a bad reply."""
         a = self._attempt()
 
         def once() -> Any:
             reply = self._send(a, method, action, parameters)
-            if action.startswith("/v1/") and not reply.body:
-                raise errors.Unsupported(f"{self._transport.url} is not boskosd: it has no {action}")
-            return reply.json(kind, action)
+            try:
+                return read(reply.json(dict))
+            except ValueError as e:
+                raise errors.BadReply(f"{action}: what was answered is no reply of Boskos") from e
 
-        return self._repeat(a, once)
+        return self._repeat_freely(a, once)
 
     def reset(self, type: str, state: str, expire: float, dest: str) -> Dict[str, str]:
         """Takes back what was not updated for `expire` seconds; the names with their former owners."""
-        return dict(self._ask("POST", "/reset", [("dest", dest), ("expire", duration(expire)), ("state", state),
-                                                 ("type", type)]))
+        parameters = [("dest", dest), ("expire", duration(expire)), ("state", state), ("type", type)]
+        owners: Dict[str, str] = self._ask("POST", "/reset", parameters, _owners)
+        return owners
 
     def metric(self, type: str) -> Metric:
         """Counts by state and by owner."""
-        value = self._ask("GET", "/metric", [("type", type)])
-        return Metric(value.get("type", type), value.get("current", {}), value.get("owner", {}))
+        metric: Metric = self._ask("GET", "/metric", [("type", type)], _metric)
+        return metric
 
     def get(self, name: str) -> Resource:
         """One resource. boskosd only."""
-        try:
-            return Resource.parse(self._ask("GET", "/v1/resources/" + urllib.parse.quote(name, safe=""), []))
-        except ValueError as e:
-            raise errors.BadReply(f"{name}: what was answered is no resource") from e
+        path = "/v1/resources/" + urllib.parse.quote(name, safe="")
+        resource: Resource = self._ask("GET", path, [], Resource.parse)
+        return resource
 
     def list(self, *, types: Iterable[str] = (), states: Iterable[str] = (),
              owners: Iterable[str] = ()) -> List[Resource]:
@@ -420,25 +487,18 @@ class Client:
         filters = ([("type", t) for t in types] + [("state", s) for s in states] + [("owner", o) for o in owners])
         while True:
             after = [("after", found[-1].name)] if found else []
-            page = self._ask("GET", "/v1/resources", after + [("limit", str(PAGE))] + filters).get("resources")
-            try:
-                part = [Resource.parse(r) for r in page]
-            except (ValueError, TypeError) as e:
-                raise errors.BadReply("/v1/resources: what was answered is no list of resources") from e
+            part = self._ask("GET", "/v1/resources", after + [("limit", str(PAGE))] + filters, _resources)
             found += part
             if len(part) < PAGE:
                 return found
 
     def _look(self, name: str, state: Optional[str], since: float) -> str:
-        """What happened to a resource since? "unknown" where the server cannot be asked."""
+        """What happened to a resource since? "unknown" where the server is an original one, which cannot be asked."""
         path = "/v1/resources/" + urllib.parse.quote(name, safe="")
         try:
-            reply = self._transport.send("GET", path, [])
-            if not reply.body:
-                return "unknown"
-            resource = Resource.parse(reply.json(dict, path))
+            resource = Resource.parse(self._transport.send("GET", path, []).json(dict))
             least = time.monotonic() - since
-            now = _nanoseconds(self._transport.send("GET", "/v1/status", []).json(dict, "/v1/status").get("time"))
+            now = _nanoseconds(self._transport.send("GET", "/v1/status", []).json(dict).get("time"))
             most = time.monotonic() - since
             age = (now - _nanoseconds(resource.lastupdate)) / 1e9
         except errors.NotFound:
@@ -447,6 +507,9 @@ class Client:
             return "unknown"
         except ValueError as e:
             raise errors.BadReply(f"{path}: what was answered is no resource") from e
+        except errors.BoskosError as e:
+            doubtful(e).doubted = False  # a look changes nothing
+            raise
         if resource.owner != self.owner or state not in (None, resource.state):
             return "other"
         if age < least - SLACK_S:
@@ -461,7 +524,7 @@ class Client:
                 return
             self._held[resource.name] = _Held(resource, leased, time.monotonic() + self._period)
             # What was given to us anew was released, whatever we know of it.
-            self._pending = [p for p in self._pending if p.what != "release" or p.arguments[0] != resource.name]
+            self._drop(resource.name, "release", "taken")
             if self._period > 0:
                 self._start()
             self._changed.notify_all()
@@ -515,6 +578,22 @@ class Client:
             self._start()
             self._changed.notify_all()
 
+    def _doubt_taken(self, names: List[str], state: str, dest: str, a: _Attempt) -> None:
+        with self._changed:
+            for name in dict.fromkeys(names):
+                is_pending = any(p.what == "taken" and p.arguments == (name, state, dest) for p in self._pending)
+                if name not in self._held and not is_pending:
+                    attempt = _Attempt(None)
+                    attempt.began = a.began
+                    self._doubt("taken", (name, state, dest), attempt)
+
+    def _drop(self, name: str, *kinds: str) -> None:
+        """What was in doubt of a name is so no longer. With the lock held."""
+        for p in self._pending + ([self._settling] if self._settling is not None else []):
+            p.is_dropped = p.is_dropped or (p.what in kinds and p.arguments[0] == name)
+        self._pending = [p for p in self._pending if not p.is_dropped]
+        self._changed.notify_all()
+
     def settle(self, timeout: float) -> bool:
         """Waits until nothing is in doubt; False when there is something left."""
         end = time.monotonic() + timeout
@@ -522,14 +601,16 @@ class Client:
             for p in self._pending:
                 p.due, p.pause = 0.0, SETTLE_FIRST_S / 2
             self._changed.notify_all()
-            while (self._pending or self._settling) and time.monotonic() < end:
+            while (self._pending or self._settling is not None) and time.monotonic() < end:
                 self._changed.wait(end - time.monotonic())
-            return not self._pending and not self._settling
+            return not self._pending and self._settling is None
 
     def _settle_one(self, p: _Pending) -> bool:
         """True when it is done."""
         p.attempt.end = time.monotonic() + self.call_timeout
         p.attempt.waits, p.attempt.cancel = False, None
+        if p.what == "taken":
+            return self._settle_taken(p)
         try:
             if p.what == "release":
                 self._release_once(p.attempt, p.arguments[0], p.arguments[1])
@@ -538,14 +619,38 @@ class Client:
             type, state, dest, key = p.arguments
             resource = self._acquire_once(p.attempt, type, state, dest, None, key)
             log.info("%s was acquired by a request whose reply was lost", resource.name)
-            p.what, p.arguments, p.attempt = "release", (resource.name, state), _Attempt(None)
-            p.pause = 0.0
+            self._turn(p, resource.name, state)
             return False
         except errors.BoskosError as e:
             p.attempt.note(e)
             if not e.transient and p.what == "release":
                 log.error("%s is not released: %s", p.arguments[0], e)
             return not e.transient
+
+    def _settle_taken(self, p: _Pending) -> bool:
+        name, state, dest = p.arguments
+        try:
+            seen = self._look(name, dest, p.attempt.began)
+        except errors.BoskosError as e:
+            log.warning("%s is in doubt still: %s", name, e)
+            return False
+        with self._changed:
+            if name in self._asked:
+                return False  # it may be what that call was given, and its doubts are the later ones
+        if seen == "unknown":
+            log.warning("%s may have been acquired by a request whose reply was lost, and is left in doubt: "
+                        "a reaper must see to it", name)
+            return True
+        if seen in ("same", "other"):
+            return True
+        log.info("%s was acquired by a request whose reply was lost", name)
+        self._turn(p, name, state)
+        return False
+
+    def _turn(self, p: _Pending, name: str, dest: str) -> None:
+        """It was taken, and is to be released now."""
+        with self._changed:
+            p.what, p.arguments, p.attempt, p.pause = "release", (name, dest), _Attempt(None), 0.0
 
     def _beat(self, held: _Held) -> None:
         name, state = held.resource.name, held.resource.state
@@ -590,7 +695,7 @@ class Client:
                     continue
                 if pending is not None and pending.due <= now:
                     self._pending.remove(pending)
-                    self._settling, beat = True, None
+                    self._settling, beat = pending, None
                 elif beat is not None:
                     beat.busy, pending = True, None
             if beat is not None:
@@ -601,8 +706,8 @@ class Client:
     def _settle_and_put(self, p: _Pending) -> None:
         is_done = self._settle_one(p)
         with self._changed:
-            self._settling = False
-            if not is_done:
+            self._settling = None
+            if not is_done and not p.is_dropped:
                 p.due = time.monotonic() + p.pause
                 p.pause = min(max(p.pause * 2, SETTLE_FIRST_S), SETTLE_MOST_S)
                 self._pending.append(p)

@@ -6,7 +6,8 @@ class BoskosError(Exception):
 
     #: of the last reply, 0 when none came
     status: int = 0
-    #: the server may have done it all the same: it is settled in the background
+    #: acquire, acquire_by_state, release: the server may have done it all the same. boskosd is asked in the background, and
+    #: what was acquired goes back; a release is repeated
     doubted: bool = False
     #: another try may help: the server was not reached, or has a fault of its own
     transient: bool = False

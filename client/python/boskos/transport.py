@@ -1,8 +1,13 @@
-"""One request and its reply, as a value or an error. A connection for each: nothing is sent twice unseen."""
+"""One request and its reply, as a value or an error. A connection for each: nothing is sent twice unseen.
+
+Something between may answer in the server's place. A refusal, and a good reply that says nothing, are believed from a
+Boskos only: see `code_of`.
+"""
 
 import base64
 import http.client
 import json
+import re
 import socket
 import ssl
 import time
@@ -13,6 +18,22 @@ from . import errors
 
 REPLY_BYTES_MAX = 512 * 1024 * 1024
 PIECE = 65536
+LOGGED = ("/acquire", "/acquirebystate", "/release", "/update", "/reset")
+# By what words a Boskos refuses what. Where there is boskosd's number, they only tell two refusals apart, and the last
+# stands for any other words.
+REFUSALS: Dict[Tuple[int, str], Tuple[Tuple[bytes, type], ...]] = {
+    (401, "/acquire"): ((b"owner mismatch", errors.OwnerMismatch),),
+    (401, "/release"): ((b"owner mismatch", errors.OwnerMismatch),),
+    (401, "/update"): ((b"owner mismatch", errors.OwnerMismatch),),
+    (404, "/acquire"): ((b"does not exist", errors.NoType), (b"no available resource", errors.NotAvailable)),
+    (404, "/acquirebystate"): ((b"no available resource", errors.NotAvailable),),
+    (404, "/release"): ((b"no available resource", errors.NotFound),),
+    (404, "/update"): ((b"no available resource", errors.NotFound),),
+    (404, "/metric"): ((b"no available resource", errors.NoType),),
+    (409, "/acquire"): ((b"belongs to a lease that was acquired with other parameters", errors.KeyConflict),),
+    (409, "/update"): ((b"state mismatch", errors.StateMismatch),),
+}
+NOT_DONE = (b"the server's disk is full.", b"the server is shutting down.")  # a 503 of boskosd itself
 
 
 class Secret:
@@ -35,7 +56,7 @@ class Secret:
 class Reply:
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.status, self.headers, self.body = status, headers, body
-        self.has_seq = "boskos-seq" in headers
+        self.has_seq = re.fullmatch(r"[0-9]{1,19}", headers.get("boskos-seq", "").strip()) is not None
 
     @property
     def text(self) -> str:
@@ -49,14 +70,14 @@ class Reply:
         text = " ".join(text.split())[:400]
         return text if text and "<" not in text else f"the server answered with status {self.status}"
 
-    def json(self, kind: type, what: str) -> Any:
-        """The body, which must be a JSON value of the kind."""
+    def json(self, kind: type) -> Any:
+        """The body. ValueError when it is no JSON value of the kind."""
         try:
             value = json.loads(self.body)
-        except ValueError:
-            value = None
+        except RecursionError as e:
+            raise ValueError("JSON that is nested too deep") from e
         if not isinstance(value, kind):
-            raise doubtful(errors.BadReply(f"{what}: what was answered is no reply of Boskos"))
+            raise ValueError("JSON of another kind")
         return value
 
 
@@ -67,26 +88,36 @@ def doubtful(error: errors.BoskosError, late: bool = False) -> errors.BoskosErro
     return error
 
 
-def code_of(action: str, reply: Reply) -> Optional[type]:
-    """The class of the error that the status says, None for a good one."""
+def refusal_of(action: str, reply: Reply) -> type:
+    """The class of the error that a 401, 404 or 409 says."""
+    rules = REFUSALS.get((reply.status, action), ())
+    for words, kind in rules:
+        if words in reply.body:
+            return kind
+    if rules and reply.has_seq:
+        return rules[-1][1]
+    return errors.AuthError if reply.status == 401 else errors.BadReply
+
+
+def code_of(action: str, reply: Reply, is_boskosd: bool) -> Optional[type]:
+    """The class of the error that a reply is, None for a good one.
+
+    boskosd numbers every reply to a command that is logged. Where it is known that the server is boskosd, a reply without
+    is not its reply. The original server has no numbers: what refuses must do so in its words.
+    """
     status = reply.status
+    if is_boskosd and action in LOGGED and status in (200, 401, 404, 409) and not reply.has_seq:
+        return errors.BadReply
+    if action.startswith("/v1/") and (status == 404 or (status == 200 and not reply.body)):
+        if status == 404 and "problem+json" in reply.headers.get("content-type", ""):
+            return errors.NotFound
+        return errors.BadReply if is_boskosd else errors.Unsupported
     if status == 200:
-        return None
-    if status == 404:
-        if action == "/acquire":
-            return errors.NoType if b"does not exist" in reply.body else errors.NotAvailable
-        if action == "/acquirebystate":
-            return errors.NotAvailable
-        if action == "/metric":
-            return errors.NoType
-        is_known = "problem+json" in reply.headers.get("content-type", "")
-        return errors.Unsupported if action.startswith("/v1/") and not is_known else errors.NotFound
-    if status == 401 and "www-authenticate" not in reply.headers:
-        return errors.OwnerMismatch
-    if status in (401, 403, 407):
+        return errors.BadReply if action in ("/release", "/update") and reply.body else None
+    if status in (401, 404, 409):
+        return refusal_of(action, reply)
+    if status in (403, 407):
         return errors.AuthError
-    if status == 409:
-        return errors.KeyConflict if action == "/acquire" else errors.StateMismatch
     if status == 429 or status >= 500:
         return errors.ServerError
     if status >= 400:
@@ -110,6 +141,7 @@ class Transport:
         self.token = Secret(token_file) if token_file is not None else None
         self.context = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
         self.connect_timeout, self.request_timeout = connect_timeout, request_timeout
+        self.is_boskosd = False  # for good, once a reply had a number
 
     def _headers(self, body: Optional[bytes], key: Optional[str]) -> Dict[str, str]:
         headers = {"User-Agent": "boskos-python/0.4.0"}
@@ -190,9 +222,8 @@ class Transport:
         return self._judge(action, reply)
 
     def _judge(self, action: str, reply: Reply) -> Reply:
-        kind = code_of(action, reply)
-        if kind is None and action in ("/release", "/update") and reply.body:
-            kind = errors.BadReply
+        self.is_boskosd = self.is_boskosd or reply.has_seq
+        kind = code_of(action, reply, self.is_boskosd)
         if kind is None:
             return reply
         if kind is errors.Redirected:
@@ -200,13 +231,16 @@ class Transport:
             error = kind(f"{self.url} redirects ({reply.status}) to {where}: give the URL of the server itself")
         elif kind is errors.BadReply:
             error = kind(f"{self.url}{action}: what was answered is no reply of Boskos (status {reply.status})")
+        elif kind is errors.Unsupported:
+            error = kind(f"{self.url} is not boskosd: it has no {action}")
         else:
             error = kind(reply.text)
         error.status = reply.status
         error.has_seq = reply.has_seq
         retry = reply.headers.get("retry-after", "")
         error.retry_after = float(retry) if retry.isdigit() and len(retry) < 6 else 0.0
-        # 503 is said by boskosd, and by what stands before a server that is not there: nothing was done.
-        if kind is errors.BadReply or (reply.status >= 500 and reply.status != 503 and not reply.has_seq):
+        # A 5xx may come from something between that had no patience, unless it is boskosd's own.
+        is_own = reply.has_seq or (reply.status == 503 and reply.body.strip() in NOT_DONE)
+        if kind is errors.BadReply or (reply.status >= 500 and not is_own):
             doubtful(error, late=kind is errors.ServerError)
         raise error
