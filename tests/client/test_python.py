@@ -13,6 +13,7 @@ from client_test import *  # noqa: F403
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "client", "python"))
 
 import boskos  # noqa: E402
+from boskos import transport  # noqa: E402
 
 
 logging.getLogger("boskos").addHandler(logging.NullHandler())
@@ -371,6 +372,19 @@ class Strangers(PythonTest):
         self.assertEqual(len([t for t in self.proxy.targets("/release") if "car-1" in t]), 3)
         self.assertEqual(self.owned(), ["van-1"])
 
+    def test_a_503_that_says_not_done(self):
+        t = transport.Transport("http://localhost", None, None, None, None, 1, 1)
+        for body, headers, doubted in ((b"the server's disk is full.\n", {}, False),
+                                       (b"the server is shutting down.\n", {}, False),
+                                       (b"Acquire failed: the queue is full\n", {"boskos-seq": "7"}, False),
+                                       (b"Acquire failed: the queue is full\n", {"boskos-seq": "x"}, True),
+                                       (b"<html>the server is shutting down.</html>\n", {}, True), (b"", {}, True)):
+            with self.subTest(body=body, headers=headers):
+                with self.assertRaises(boskos.ServerError) as caught:
+                    t._judge("/acquire", transport.Reply(503, headers, body))
+                e = caught.exception
+                self.assertEqual((e.doubted, getattr(e, "late", False)), (doubted, doubted))
+
     def test_a_key_that_has_another_lease(self):
         c = self.make()
         c.acquire("car", "free", "busy", key="k")
@@ -438,6 +452,19 @@ class Taken(PythonTest):
         self.assertTrue(c.settle(0))
         self.assertEqual(self.owned(), [])
         self.assertEqual({self.d.resources()[n]["state"] for n in self.NAMES}, {"dirty"})
+
+    def test_a_release_by_hand_ends_the_doubt_while_it_looks(self):
+        c = self.make(attempts=1)
+        self.proxy.script = ["lose", "slow:0.4"]
+        self.assertRaises(boskos.LostReply, c.acquire_by_state, "free", "busy", self.NAMES)
+        c.settle(0)
+        self.eventually("it looks", lambda: self.proxy.targets("/v1/resources/car-1"))
+        for name in self.NAMES:
+            c.release(name, "given")
+        for _ in self.NAMES:
+            self.d.acquire(state="given")  # by another of this owner
+        self.assertTrue(c.settle(30))
+        self.assertEqual(self.owned("ann"), self.NAMES)
 
     def test_another_call_for_the_same_names_keeps_what_it_gets(self):
         c, found = self.make(attempts=1), []
