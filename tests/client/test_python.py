@@ -372,6 +372,15 @@ class Strangers(PythonTest):
         self.assertEqual(len([t for t in self.proxy.targets("/release") if "car-1" in t]), 3)
         self.assertEqual(self.owned(), ["van-1"])
 
+    def test_the_words_of_a_refusal(self):
+        t = transport.Transport("http://localhost", None, None, None, None, 1, 1)
+        for body, kind in ((b'Acquire failed: resource type "car" does not exist\n', boskos.NoType),
+                           (b"Acquire failed: no available resource car, try again later.\n", boskos.NotAvailable),
+                           (b"This page does not exist.\n", boskos.BadReply)):
+            with self.assertRaises(kind) as caught:
+                t._judge("/acquire", transport.Reply(404, {}, body))
+            self.assertEqual(type(caught.exception), kind)
+
     def test_a_503_that_says_not_done(self):
         t = transport.Transport("http://localhost", None, None, None, None, 1, 1)
         for body, headers, doubted in ((b"the server's disk is full.\n", {}, False),

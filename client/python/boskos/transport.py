@@ -19,13 +19,14 @@ from . import errors
 REPLY_BYTES_MAX = 512 * 1024 * 1024
 PIECE = 65536
 LOGGED = ("/acquire", "/acquirebystate", "/release", "/update", "/reset")
-# By what words a Boskos refuses what. Where there is boskosd's number, they only tell two refusals apart, and the last
+# By what words a Boskos refuses what. Where there is boskosd's number, they only tell two refusals apart, and the first
 # stands for any other words.
 REFUSALS: Dict[Tuple[int, str], Tuple[Tuple[bytes, type], ...]] = {
     (401, "/acquire"): ((b"owner mismatch", errors.OwnerMismatch),),
     (401, "/release"): ((b"owner mismatch", errors.OwnerMismatch),),
     (401, "/update"): ((b"owner mismatch", errors.OwnerMismatch),),
-    (404, "/acquire"): ((b"does not exist", errors.NoType), (b"no available resource", errors.NotAvailable)),
+    (404, "/acquire"): ((b"no available resource", errors.NotAvailable),
+                        (b"resource type .*does not exist", errors.NoType)),
     (404, "/acquirebystate"): ((b"no available resource", errors.NotAvailable),),
     (404, "/release"): ((b"no available resource", errors.NotFound),),
     (404, "/update"): ((b"no available resource", errors.NotFound),),
@@ -92,10 +93,10 @@ def refusal_of(action: str, reply: Reply) -> type:
     """The class of the error that a 401, 404 or 409 says."""
     rules = REFUSALS.get((reply.status, action), ())
     for words, kind in rules:
-        if words in reply.body:
+        if re.search(words, reply.body, re.DOTALL):
             return kind
     if rules and reply.has_seq:
-        return rules[-1][1]
+        return rules[0][1]
     return errors.AuthError if reply.status == 401 else errors.BadReply
 
 
