@@ -124,14 +124,17 @@ static void join(struct buffer *out, const char *const *names, size_t count)
     buffer_char(out, '\0');
 }
 
-// After a reply that was lost, a refusal may come of their being ours already.
-static bool are_ours(struct attempt *a, const char *dest, const char *const *names, size_t count)
+// After a reply that was lost, a refusal may come of their being ours already: 0 then.
+static int look_at_them(struct attempt *a, const char *dest, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         enum seen seen = guard_look(a->client, names[i], dest, a->began_ms, &a->limits);
-        if (seen != SEEN_OURS && seen != SEEN_UNCLEAR) return false;
+        if (seen == SEEN_FAILED)
+            return call_fail(a->call, BOSKOS_ERR_LOST,
+                             "whether %s was taken cannot be looked at now", names[i]);
+        if (seen != SEEN_OURS && seen != SEEN_UNCLEAR) return BOSKOS_ERR_NONE;
     }
-    return true;
+    return 0;
 }
 
 static int read_them(struct attempt *a, const char *const *names, size_t count,
@@ -181,8 +184,9 @@ static int by_state_once(struct attempt *a, const char *state, const char *dest,
                 call_fail(a->call, BOSKOS_ERR_REPLY,
                           "%s/acquirebystate: the reply is no list of resources", a->client->base);
         }
-    } else if (err == BOSKOS_ERR_NONE && was_doubted && are_ours(a, dest, names, count)) {
-        err = read_them(a, names, count, ret_resources);
+    } else if (err == BOSKOS_ERR_NONE && was_doubted) {
+        err = look_at_them(a, dest, names, count);
+        if (err == 0) err = read_them(a, names, count, ret_resources);
     }
     request_release(&q);
     buffer_release(&joined);
@@ -225,13 +229,15 @@ static int take_named(struct boskos_client *client, const char *state, const cha
     if (err == 0 && (count == 0 || count > NAMES_MAX))
         err = call_fail(call, BOSKOS_ERR_ARGUMENT, "%zu names, 1 to %u can be taken", count,
                         NAMES_MAX);
-    if (err == 0)
-        err = by_state(client, state, dest, names, count, wait_ms, settles, ret_resources, call);
     if (err != 0) return err;
-    const struct boskos_resources *given = *ret_resources;
+    struct asked asked = {.names = names, .count = count};
+    leases_asked_begin(client, &asked);
+    err = by_state(client, state, dest, names, count, wait_ms, settles, ret_resources, call);
+    const struct boskos_resources *given = err == 0 ? *ret_resources : NULL;
     for (size_t i = 0; given != NULL && i < given->count; i++)
         leases_add(client, given->items[i], NULL);
-    return 0;
+    leases_asked_end(client, &asked);
+    return err;
 }
 
 int boskos_acquire_by_state(struct boskos_client *client, const char *state, const char *dest,

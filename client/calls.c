@@ -155,6 +155,9 @@ static int code_of_reply(const struct boskos_client *client, enum call_kind kind
             return BOSKOS_ERR_REPLY;
         break;
     case BOSKOS_ERR_UNSUPPORTED: return is_boskosd ? BOSKOS_ERR_REPLY : code;
+    case BOSKOS_ERR_AUTH:
+        if (r->status != 401) return code;
+        break;
     case BOSKOS_ERR_NONE:
     case BOSKOS_ERR_NO_TYPE:
     case BOSKOS_ERR_NO_RESOURCE:

@@ -205,6 +205,13 @@ struct pending {
     int64_t pause_ms;
 };
 
+// The names of an acquire by state, as long as it is under way: on the stack of who asks.
+struct asked {
+    const char *const *names;
+    size_t count;
+    struct asked *next;
+};
+
 struct leases {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -212,6 +219,10 @@ struct leases {
     size_t held_count, held_capacity;
     struct pending *pending;
     size_t pending_count, pending_capacity;
+    char *in_hand; // the name of the one that the thread is at, NULL: it has none yet, or none
+    enum pending_kind in_hand_kind;
+    bool in_hand_is_dropped;
+    struct asked *asked;  // acquires by state that are under way
     bool is_settling_one; // the thread has one in hand
     int64_t period_ms;    // of heartbeats, 0: none
     boskos_lost_function *lost;
@@ -237,6 +248,10 @@ char *leases_state(struct boskos_client *client, const char *name);
 
 void leases_doubt_acquire(struct boskos_client *client, const char *type, const char *state,
                           const char *dest, const char *key);
+// While names are asked for, what was taken of them before is left to who asks.
+void leases_asked_begin(struct boskos_client *client, struct asked *asked);
+void leases_asked_end(struct boskos_client *client, const struct asked *asked);
+
 // Those of the names that are not held may have been taken by the attempt.
 void leases_doubt_taken(struct boskos_client *client, const char *const *names, size_t count,
                         const char *state, const char *dest, const struct attempt *attempt);

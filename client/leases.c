@@ -95,6 +95,9 @@ static void drop_pending(struct boskos_client *c, enum pending_kind kind, const 
         pending_release(p);
         *p = c->leases.pending[--c->leases.pending_count];
     }
+    struct leases *l = &c->leases;
+    if (l->in_hand != NULL && l->in_hand_kind == kind && strcmp(l->in_hand, name) == 0)
+        l->in_hand_is_dropped = true;
 }
 
 void leases_add(struct boskos_client *c, const struct boskos_resource *r,
@@ -213,6 +216,35 @@ void leases_doubt_acquire(struct boskos_client *c, const char *type, const char 
                                     .began_ms = client_now_ms()});
 }
 
+void leases_asked_begin(struct boskos_client *c, struct asked *asked)
+{
+    lock(c);
+    asked->next = c->leases.asked;
+    c->leases.asked = asked;
+    unlock(c);
+}
+
+void leases_asked_end(struct boskos_client *c, const struct asked *asked)
+{
+    lock(c);
+    struct asked **at = &c->leases.asked;
+    while (*at != asked)
+        at = &(*at)->next;
+    *at = asked->next;
+    unlock(c);
+}
+
+static bool is_asked(struct boskos_client *c, const char *name)
+{
+    bool is_one = false;
+    lock(c);
+    for (const struct asked *a = c->leases.asked; a != NULL && !is_one; a = a->next)
+        for (size_t i = 0; i < a->count && !is_one; i++)
+            is_one = strcmp(a->names[i], name) == 0;
+    unlock(c);
+    return is_one;
+}
+
 void leases_doubt_taken(struct boskos_client *c, const char *const *names, size_t count,
                         const char *state, const char *dest, const struct attempt *a)
 {
@@ -272,7 +304,9 @@ static int settle_acquire(struct boskos_client *c, struct pending *p, struct att
 
 static int settle_taken(struct boskos_client *c, struct pending *p, struct attempt *a)
 {
-    switch (guard_look(c, p->name, p->dest, p->began_ms, &a->limits)) {
+    enum seen seen = guard_look(c, p->name, p->dest, p->began_ms, &a->limits);
+    if (is_asked(c, p->name)) return BOSKOS_ERR_LOST; // what was seen may be of that
+    switch (seen) {
     case SEEN_OURS:
     case SEEN_UNCLEAR: turn_to_release(c, p, p->name); return BOSKOS_ERR_LOST;
     case SEEN_FAILED: return BOSKOS_ERR_LOST;
@@ -312,6 +346,9 @@ static void settle(struct boskos_client *c, struct pending p)
     bool turned = kind != p.kind;
     lock(c);
     c->leases.is_settling_one = false;
+    free(c->leases.in_hand);
+    c->leases.in_hand = NULL;
+    if (c->leases.in_hand_is_dropped) err = 0;
     if (err != 0) {
         p.pause_ms = turned ? 0 : p.pause_ms * 2;
         if (p.pause_ms > SETTLE_MOST_MS) p.pause_ms = SETTLE_MOST_MS;
@@ -462,6 +499,9 @@ static void do_pending(struct boskos_client *c, struct pending *p)
     struct pending taken = *p;
     *p = c->leases.pending[--c->leases.pending_count];
     c->leases.is_settling_one = true;
+    c->leases.in_hand = taken.name != NULL ? client_strdup(taken.name) : NULL;
+    c->leases.in_hand_kind = taken.kind;
+    c->leases.in_hand_is_dropped = false;
     unlock(c);
     settle(c, taken);
     lock(c);

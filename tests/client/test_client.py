@@ -383,6 +383,42 @@ class LostReplies(ClientTest):
         time.sleep(0.6)
         self.assertEqual(self.owned("ann"), ["car-1"])
 
+    def test_a_retry_of_ones_own_is_not_given_back(self):
+        """The first one never came, and the second one's reply is on its way when it is looked whether it did."""
+        c = self.client(attempts=1)
+        self.proxy.only, self.proxy.script = "/acquirebystate", ["close", "slow:1.5"]
+        self.assertTrue(c("bystate", "free", "busy", 0, "car-1").is_doubted)
+        self.check(c("bystate", "free", "busy", 0, "car-1"), 0)
+        self.check(c("settle", 30000), 0)
+        self.assertEqual(self.owned("ann"), ["car-1"])
+        self.assertEqual(self.proxy.targets("/release"), [])
+
+    def test_a_release_while_it_is_looked(self):
+        c = self.client(attempts=1)
+        self.proxy.only, self.proxy.script = "/acquirebystate", ["lose"]
+        self.assertTrue(c("bystate", "free", "busy", 0, "car-1").is_doubted)
+        self.proxy.only, self.proxy.script = "/v1/status", ["slow:1"]
+        self.eventually("it is looked", lambda: self.proxy.targets("/v1/status"))
+        self.check(c("release", "car-1", "dirty"), 0)
+        self.check(c("bystate", "dirty", "busy", 0, "car-1"), 0)
+        self.check(c("settle", 30000), 0)
+        self.assertEqual(self.owned("ann"), ["car-1"])
+        self.assertEqual(len(self.proxy.targets("/release")), 1)
+
+    def test_a_look_that_fails_settles_nothing(self):
+        for action in ("500", "404", "empty"):
+            with self.subTest(action=action):
+                c = self.client(attempts=2, settle_timeout=30000)
+                self.check(c("bystate", "free", "busy", 0, "van-1"), 0)
+                self.proxy.only, self.proxy.script = "/acquirebystate", ["lose"]
+                self.check(c("bystate", "free", "busy", 0, "car-1"), 0)  # looked at, and there
+                self.check(c("release_all", "free"), 0)
+                self.proxy.only, self.proxy.script = None, ["lose", "pass", action]
+                self.assertTrue(c("bystate", "free", "busy", 0, "car-1").is_doubted)
+                self.check(c("settle", 30000), 0)
+                self.assertEqual(self.owned(), [])
+                self.check_ended(c)
+
     def test_acquire_by_state_cancelled_is_taken_back(self):
         self.proxy.only, self.proxy.script = "/acquirebystate", ["slow:2"]
         c = self.client(settle_timeout=30000)
