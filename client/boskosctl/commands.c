@@ -62,7 +62,7 @@ static const char release_help[] =
     "  --name NAME              the resource\n"
     "  --target-state STATE     the state it gets\n"
     "  --with-leased            gives back also those that its userdata's leasedResources\n"
-    "                           names (boskosd only)\n" GENERAL "\n"
+    "                           names, whatever becomes of the others (boskosd only)\n" GENERAL "\n"
     "Examples\n"
     "  boskosctl release --server-url http://boskos --owner-name job-1 \\\n"
     "      --name project-01 --target-state dirty\n";
@@ -72,8 +72,9 @@ static const char update_help[] =
     "\n"
     "  --name NAME              the resource\n"
     "  --state STATE            the state it is in\n"
-    "  --userdata KEY=VALUE     sets a key, or removes it when VALUE is empty; may be "
-    "repeated\n" GENERAL "\n"
+    "  --userdata KEY=VALUE     sets a key, or removes it when VALUE is empty; may be repeated\n"
+    "  --with-leased            updates also those that its userdata's leasedResources names,\n"
+    "                           without notes (boskosd only)\n" GENERAL "\n"
     "Examples\n"
     "  boskosctl update --server-url http://boskos --owner-name job-1 \\\n"
     "      --name project-01 --state busy --userdata build=1234\n";
@@ -134,7 +135,9 @@ static const char heartbeat_help[] =
     "  --resource JSON          what acquire printed\n"
     "  --period DURATION        from one to the next (30s)\n"
     "  --timeout DURATION       for how long (5h)\n"
-    "  --retries N              failures in a row to bear with (10)\n" GENERAL "\n"
+    "  --retries N              failures in a row to bear with (10)\n"
+    "  --with-leased            also for those that the leasedResources of the JSON names; any\n"
+    "                           of them that fails too often ends it\n" GENERAL "\n"
     "Ends with exit code 0 only by SIGINT or SIGTERM. After the timeout and after too many\n"
     "failures it is 1: nothing keeps the lease alive then.\n"
     "\n"
@@ -189,11 +192,13 @@ const struct ctl_command ctl_commands[] = {
      CTL_JSON, ctl_release, "gives a resource back", release_help},
     {"metrics", 0, CTL_BIT(CTL_TYPE), true, true, CTL_JSON, ctl_metrics,
      "counts of a type, by state and owner", metrics_help},
-    {"heartbeat", CTL_BIT(CTL_PERIOD) | CTL_BIT(CTL_TIMEOUT) | CTL_BIT(CTL_RETRIES),
+    {"heartbeat",
+     CTL_BIT(CTL_PERIOD) | CTL_BIT(CTL_TIMEOUT) | CTL_BIT(CTL_RETRIES) | CTL_BIT(CTL_WITH_LEASED),
      CTL_BIT(CTL_RESOURCE), true, true, CTL_JSON, ctl_heartbeat,
      "says now and then that a lease is still in use", heartbeat_help},
-    {"update", CTL_BIT(CTL_USERDATA), CTL_BIT(CTL_NAME) | CTL_BIT(CTL_STATE), true, true, CTL_JSON,
-     ctl_update, "one heartbeat, which may leave notes", update_help},
+    {"update", CTL_BIT(CTL_USERDATA) | CTL_BIT(CTL_WITH_LEASED),
+     CTL_BIT(CTL_NAME) | CTL_BIT(CTL_STATE), true, true, CTL_JSON, ctl_update,
+     "one heartbeat, which may leave notes", update_help},
     {"reset", 0, LEASE | CTL_BIT(CTL_EXPIRE), false, true, CTL_JSON, ctl_reset,
      "takes back what was not heard of", reset_help},
     {"list", CTL_BIT(CTL_TYPE) | CTL_BIT(CTL_STATE) | CTL_BIT(CTL_OWNER) | CTL_BIT(CTL_OUTPUT), 0,

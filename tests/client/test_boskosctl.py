@@ -210,25 +210,6 @@ class Ours(CtlTest):
         self.bad("it is not so yet", "wait", "--name=car-9", "--state=ready", "--timeout=100ms", owner=None)
         self.bad("needs --type or --name", "wait", "--state=ready", owner=None)
 
-    def test_with_leased(self):
-        self.d.acquire(type="cluster", owner="mason")
-        self.d.update("cluster-1", {"leasedResources": "[car-2, car-3]"}, owner="mason")
-        self.d.call("POST", "/acquirebystate", state="free", dest="x", owner="mason", names="car-2,car-3")
-        for n in ("car-2", "car-3"):
-            self.d.release(n, dest="cluster-1", owner="mason")
-        self.d.release("cluster-1", owner="mason")
-        lease = ("--type=cluster", "--state=free", "--target-state=busy", "--with-leased")
-        self.good("acquire", *lease)
-        self.assertEqual(self.owned("ann"), ["car-2", "car-3", "cluster-1"])
-        self.good("release", "--name=cluster-1", "--target-state=free", "--with-leased")
-        self.assertEqual(self.owned(), [])
-        for n in ("car-2", "car-3"):
-            self.d.call("POST", "/acquirebystate", state="free", dest="x", owner="mason", names=n)
-            self.d.release(n, dest="cluster-1", owner="mason")
-        done = self.good("run", *lease, "--", "sh", "-c", "echo $BOSKOS_RESOURCE_NAME: $BOSKOS_LEASED_RESOURCES")
-        self.assertEqual(done, "cluster-1: car-2 car-3\n")
-        self.assertEqual(self.owned(), [])
-
     def test_a_full_stdout_keeps_no_lease(self):
         with open("/dev/full", "w") as full:
             done = subprocess.run(self.command("acquire", *self.LEASE), stdout=full, stderr=subprocess.PIPE, text=True)
@@ -236,6 +217,143 @@ class Ours(CtlTest):
         self.assertIn("cannot write to stdout", done.stderr)
         self.assertEqual(self.owned(), [])
 
+
+class WithLeased(CtlTest):
+    """Mason's client: a cluster with what was leased for it."""
+
+    CLUSTER = ("--type=cluster", "--state=free", "--target-state=busy", "--with-leased")
+    PARTS = ("car-2", "car-3")
+    WHOLE = ["car-2", "car-3", "cluster-1"]
+
+    def setUp(self):
+        super().setUp()
+        self.d.acquire(type="cluster", owner="mason")
+        self.d.update("cluster-1", {"leasedResources": "[car-2, car-3]"}, owner="mason")
+        self.lease_parts()
+        self.d.release("cluster-1", owner="mason")
+
+    def lease_parts(self, state="free"):
+        for n in self.PARTS:
+            self.d.call("POST", "/acquirebystate", state=state, dest="leased", owner="mason", names=n)
+            self.assertEqual(self.d.release(n, dest="cluster-1", owner="mason").status, 200)
+
+    def acquire(self):
+        printed = self.good("acquire", *self.CLUSTER)
+        self.assertEqual(self.owned("ann"), self.WHOLE)
+        return printed
+
+    def release(self, **more):
+        return self.ctl("release", "--name=cluster-1", "--target-state=free", "--with-leased", **more)
+
+    def times(self):
+        return [self.d.resources()[n]["lastupdate"] for n in self.WHOLE]
+
+    def states(self):
+        return {n: self.d.resources()[n]["state"] for n in self.WHOLE}
+
+    def take_away(self, name):
+        """A reaper takes it, and bob gets it."""
+        self.d.release(name, dest="lost")
+        self.d.call("POST", "/acquirebystate", state="lost", dest="busy", owner="bob", names=name)
+
+    def test_acquire_run_release(self):
+        self.acquire()
+        done = self.release()
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, 'released resource "cluster-1"\n', ""))
+        self.assertEqual((self.owned(), set(self.states().values())), ([], {"free"}))
+        self.lease_parts()
+        done = self.good("run", *self.CLUSTER, "--", "sh", "-c", "echo $BOSKOS_RESOURCE_NAME: $BOSKOS_LEASED_RESOURCES")
+        self.assertEqual(done, "cluster-1: car-2 car-3\n")
+        self.assertEqual(self.owned(), [])
+
+    def test_heartbeat(self):
+        printed, before = self.acquire(), self.times()
+        p = self.start("heartbeat", "--resource", printed, "--period=50ms", "--with-leased")
+        self.eventually("all are kept alive", lambda: all(a > b for a, b in zip(self.times(), before)))
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=PATIENCE)
+        self.assertEqual((p.returncode, err), (0, ""))
+        lines = out.splitlines()
+        self.assertEqual(lines[:3], [f'heartbeat sent for resource "{n}"' for n in ("cluster-1", *self.PARTS)])
+        self.assertEqual(lines[-1], 'received interrupt, stopping heartbeats for resource "cluster-1"')
+        self.assertEqual({body for _, target, _, body in self.proxy.seen if target.startswith("/update")}, {b""},
+                         "userdata was sent")
+        self.assertEqual(self.owned("ann"), self.WHOLE)
+
+    def test_heartbeat_without_it_leaves_the_parts(self):
+        printed, before = self.acquire(), self.times()
+        self.ctl("heartbeat", "--resource", printed, "--period=20ms", "--timeout=200ms")
+        self.assertEqual([a > b for a, b in zip(self.times(), before)], [False, False, True])
+
+    def test_heartbeat_ends_when_a_part_is_lost(self):
+        printed = self.acquire()
+        self.take_away("car-3")
+        before = self.times()
+        done = self.bad('failed to send heartbeat for resource "car-3": status 401', "heartbeat", "--resource", printed,
+                        "--period=20ms", "--retries=2", "--with-leased")
+        lines = done.stderr.splitlines()
+        self.assertEqual(len(lines), 4, done)
+        self.assertTrue(all('"car-3"' in line for line in lines), done)
+        self.assertIn('nothing keeps the lease of "cluster-1" and of what belongs to it alive now', lines[-1])
+        self.assertEqual(done.stdout.count('"car-2"'), 3, "the others are kept alive meanwhile")
+        self.assertEqual([a > b for a, b in zip(self.times(), before)], [True, False, True])
+        self.assertEqual(self.d.resources()["car-3"]["owner"], "bob")
+
+    def test_heartbeat_of_what_has_no_parts(self):
+        self.good("acquire", *self.LEASE)
+        for userdata in ("", ',"userdata":null', ',"userdata":{}', ',"userdata":{"leasedResources":""}'):
+            done = self.bad("timeout of 100ms", "heartbeat", "--resource", '{"name":"car-1","state":"busy"%s}' % userdata,
+                            "--period=40ms", "--timeout=100ms", "--with-leased")
+            self.assertEqual(set(done.stdout.splitlines()[:-1]), {'heartbeat sent for resource "car-1"'})
+        for userdata in ("[]", '"x"', '{"leasedResources":["car-2"]}', '{"leasedResources":"{a: b}"}'):
+            self.bad("leasedResources is no list of names", "heartbeat", "--resource",
+                     '{"name":"car-1","state":"busy","userdata":%s}' % userdata, "--with-leased")
+
+    def test_update(self):
+        self.acquire()
+        before = self.times()
+        self.assertEqual(self.good("update", "--name=cluster-1", "--state=busy", "--userdata=a=b", "--with-leased"),
+                         'updated resource "cluster-1"\n')
+        self.assertTrue(all(a > b for a, b in zip(self.times(), before)))
+        self.assertEqual([self.d.resources()[n]["userdata"].get("a") for n in self.WHOLE], [None, None, "b"])
+        self.take_away("car-2")
+        before = self.times()
+        done = self.bad('failed to update resource "car-2": status 401', "update", "--name=cluster-1", "--state=busy",
+                        "--with-leased")
+        self.assertEqual((len(done.stderr.splitlines()), done.stdout), (1, ""))
+        self.assertEqual([a > b for a, b in zip(self.times(), before)], [False, True, True])
+
+    def test_release_after_the_whole_is_gone(self):
+        self.acquire()
+        self.d.release("cluster-1", dest="dirty")
+        done = self.release()
+        self.assertEqual((done.returncode, done.stdout, len(done.stderr.splitlines())), (1, "", 1), done)
+        self.assertIn('failed to release resource "cluster-1": status 401', done.stderr)
+        self.assertEqual(self.states(), {"car-2": "free", "car-3": "free", "cluster-1": "dirty"})
+        self.assertEqual(self.owned(), [])
+
+
+    def test_release_when_a_part_is_gone(self):
+        self.acquire()
+        self.take_away("car-2")
+        done = self.release()
+        self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done)
+        self.assertIn('failed to release resource "car-2": status 401', done.stderr)
+        self.assertEqual(self.owned(), ["car-2"])
+        self.assertEqual(self.states(), {"car-2": "busy", "car-3": "free", "cluster-1": "free"})
+
+    def test_release_when_the_names_are_not_known(self):
+        """Nothing is given back, for then nobody would know what belongs to it."""
+        self.acquire()
+        self.d.update("cluster-1", {"leasedResources": "{a: b}"})
+        done = self.release()
+        self.assertEqual((done.returncode, done.stderr), (
+            1, 'failed to look up what belongs to resource "cluster-1": leasedResources is no list of names\n'))
+        self.proxy.is_original = True
+        done = self.release()
+        self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done)
+        self.assertIn("is not boskosd", done.stderr)
+        self.assertEqual(self.owned("ann"), self.WHOLE)
 
 class Run(CtlTest):
     def check_free(self, state="dirty"):
