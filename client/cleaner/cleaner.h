@@ -23,7 +23,8 @@ struct cleaner {
     struct text *statics;      // the config's names, sorted, borrowed from the config
     size_t statics_count;
     struct program_list known; // types that are dynamic in the config, or were once
-    bool cannot_list;          // the server is not boskosd
+    bool cannot_list;          // when it was last asked the server was not boskosd
+    bool could_list;           // it was, once
     uint64_t count;            // cleaned at a time
     int64_t period_ns;
     bool is_once;

@@ -107,14 +107,20 @@ static int ask_types(struct cleaner *c, struct program_list *ret_types)
     return 0;
 }
 
+// Each round asks whether the server can list, for one answer says little: what stands between may
+// have given it, and a server may be put in the place of another.
 int cleaner_types(struct cleaner *c, struct program_list *ret_types)
 {
-    if (!c->cannot_list) {
-        int err = ask_types(c, ret_types);
-        if (err != BOSKOS_ERR_UNSUPPORTED) return err;
-        program_log(&c->program, LOG_INFO, "the server is not boskosd: each type is asked for");
-        c->cannot_list = true;
-    }
+    int err = ask_types(c, ret_types);
+    if (err == 0 && c->cannot_list)
+        program_log(&c->program, LOG_INFO, "the server is boskosd: it is asked what there is");
+    if (err == BOSKOS_ERR_UNSUPPORTED && !c->cannot_list)
+        program_log(&c->program, c->could_list ? LOG_WARNING : LOG_INFO,
+                    "the server is not boskosd%s: each type is asked for",
+                    c->could_list ? " any more" : "");
+    if (err == 0) c->could_list = true;
+    if (err == 0 || err == BOSKOS_ERR_UNSUPPORTED) c->cannot_list = err != 0;
+    if (err != BOSKOS_ERR_UNSUPPORTED) return err;
     for (size_t i = 0; i < c->given.count; i++)
         program_list_put_once(ret_types, text_from(c->given.items[i]));
     for (size_t i = 0; i < c->known.count; i++)

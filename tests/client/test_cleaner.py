@@ -108,6 +108,23 @@ class Cleaner(ProgramTest):
                 self.eventually("it is cleaned", lambda: not self.is_there(name))
                 self.assertEqual(p.stop(), 0)
 
+    def test_one_answer_of_another_does_not_make_it_the_original_server(self):
+        """A type that the config never had while this cleaner ran can only be found by asking boskosd."""
+        self.file("cleaner-config", boskosd.CONFIG)
+        for fault in ("404", "empty"):
+            for before in (0, 2):
+                with self.subTest(fault=fault, rounds_before=before):
+                    self.proxy.seen.clear()
+                    self.proxy.only, self.proxy.script = "/v1/resources", ["pass"] * before + [fault]
+                    p = self.start("--config", self.path, "--period=50ms")
+                    self.eventually("it was answered so", lambda: not self.proxy.script)
+                    name = self.doom("car-1")
+                    self.eventually("it is cleaned", lambda: not self.is_there(name))
+                    self.assertEqual(p.stop(), 0)
+                    self.assertEqual(self.states("car-1"), [("dirty", "")])
+                    self.d.call("POST", "/acquirebystate", state="dirty", dest="busy", owner="ann", names="car-1")
+                    self.d.release("car-1", dest="free")
+
     def test_at_the_original_server(self):
         name = self.doom("car-1", "gone", present=("car-1",))
         self.proxy.only, self.proxy.script = "/v1/resources", ["empty"] * 1000
