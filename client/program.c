@@ -172,6 +172,19 @@ static bool read_log_format(struct program *p, const char *value)
     return true;
 }
 
+// One limit for whoever waits: for a request, and for all that is repeated of it.
+static bool read_request_timeout(struct program *p, const struct cli_argument *a)
+{
+    int64_t ns;
+    if (!cli_span(&p->cli, a->flag->name, a->value, &ns)) return false;
+    int64_t ms = program_ms(ns);
+    struct boskos_options *o = &p->options;
+    o->call_timeout_ms = ms;
+    if (o->request_timeout_ms > ms) o->request_timeout_ms = ms;
+    if (o->connect_timeout_ms > ms) o->connect_timeout_ms = ms;
+    return true;
+}
+
 static bool read_shared(struct program *p, const struct cli_argument *a)
 {
     switch (a->flag->number) {
@@ -181,6 +194,7 @@ static bool read_shared(struct program *p, const struct cli_argument *a)
     case PROGRAM_FLAG_TOKEN_FILE: p->token_file = a->value; return true;
     case PROGRAM_FLAG_CA_FILE: p->ca_file = a->value; return true;
     case PROGRAM_FLAG_OWNER: p->owner = a->value; return true;
+    case PROGRAM_FLAG_REQUEST_TIMEOUT: return read_request_timeout(p, a);
     case PROGRAM_FLAG_LOG_FORMAT: return read_log_format(p, a->value);
     case PROGRAM_FLAG_LOG_LEVEL:
         if (log_level_parse(a->value, &p->log.level) == 0) return true;

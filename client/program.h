@@ -36,6 +36,7 @@ enum {
     PROGRAM_FLAG_TOKEN_FILE,
     PROGRAM_FLAG_CA_FILE,
     PROGRAM_FLAG_OWNER,
+    PROGRAM_FLAG_REQUEST_TIMEOUT,
     PROGRAM_FLAG_LOG_LEVEL,
     PROGRAM_FLAG_LOG_FORMAT,
     PROGRAM_FLAG_HELP,
@@ -53,6 +54,12 @@ enum {
         {"help", CLI_ALONE, PROGRAM_FLAG_HELP},                                                  \
     {                                                                                            \
         "version", CLI_ALONE, PROGRAM_FLAG_VERSION                                               \
+    }
+
+// For programs that somebody waits for. The others have limits of their own.
+#define PROGRAM_REQUEST_TIMEOUT_FLAG                               \
+    {                                                              \
+        "request-timeout", CLI_VALUE, PROGRAM_FLAG_REQUEST_TIMEOUT \
     }
 
 // The same with --boskos-url, as all but boskosctl have it.

@@ -5,16 +5,19 @@
 
 #define LEASE (CTL_BIT(CTL_TYPE) | CTL_BIT(CTL_STATE) | CTL_BIT(CTL_TARGET_STATE))
 
-#define GENERAL                                                                         \
-    "\n"                                                                                \
-    "General flags (one dash or two; --flag value or --flag=value)\n"                   \
-    "  --server-url URL         the server, as http://boskos:8080\n"                    \
-    "  --owner-name NAME        who asks: one name for each job\n"                      \
-    "  --username NAME          basic authentication, with --password-file\n"           \
-    "  --password-file FILE     its content is the password\n"                          \
-    "  --token-file FILE        a bearer token, in place of the two\n"                  \
-    "  --ca-file FILE           certificates to trust, in place of the system's\n"      \
-    "  --log-level LEVEL        error, or warning to see what is tried again (error)\n" \
+#define GENERAL                                                                              \
+    "\n"                                                                                     \
+    "General flags (one dash or two; --flag value or --flag=value)\n"                        \
+    "  --server-url URL         the server, as http://boskos:8080\n"                         \
+    "  --owner-name NAME        who asks: one name for each job\n"                           \
+    "  --username NAME          basic authentication, with --password-file\n"                \
+    "  --password-file FILE     its content is the password\n"                               \
+    "  --token-file FILE        a bearer token, in place of the two\n"                       \
+    "  --ca-file FILE           certificates to trust, in place of the system's\n"           \
+    "  --request-timeout DURATION\n"                                                         \
+    "                           for how long a request is tried, repetitions and all (2m)\n" \
+    "  --log-level LEVEL        error, or warning to see what is tried again (error)\n"      \
+    "  --log-format FORMAT      text or json (text)\n"                                       \
     "  --help, --version\n"
 
 const char ctl_help[] =
@@ -39,7 +42,8 @@ const char ctl_help[] =
     "\n"
     "  completion   prints completion for bash, zsh or fish\n"
     "  help         help about a command\n" GENERAL "\n"
-    "Exit code 0 when it was done, else 1, with one line on stderr; run: see its help.\n"
+    "Exit code 0 when it was done, else 1, with a line on stderr that says why, and a second one\n"
+    "when a flag is missing or not the command's; run: see its help.\n"
     "boskosctl COMMAND --help has flags and examples of a command.\n";
 
 static const char acquire_help[] =
@@ -50,7 +54,7 @@ static const char acquire_help[] =
     "  --target-state STATE     the state it gets\n"
     "  --timeout DURATION       waits so long in the queue for one; 0 asks once (0)\n"
     "  --with-leased            takes also those that its userdata's leasedResources names\n"
-    "  -o json|table|name       (json)\n" GENERAL "\n"
+    "  -o, --output FORMAT      json, table or name (json)\n" GENERAL "\n"
     "Examples\n"
     "  boskosctl acquire --server-url http://boskos --owner-name job-1 \\\n"
     "      --type gce-project --state free --target-state busy --timeout 30m\n"
@@ -105,16 +109,17 @@ static const char list_help[] =
     "  --type A,B               of these types\n"
     "  --state A,B              in these states\n"
     "  --owner A,B              of these owners; --owner= of none\n"
-    "  -o json|table|name       (table)\n" GENERAL "\n"
+    "  -o, --output FORMAT      json, table or name (table)\n" GENERAL "\n"
     "Examples\n"
     "  boskosctl list --server-url http://boskos --type gce-project --state dirty,cleaning\n"
     "  boskosctl list --server-url http://boskos --owner= -o name\n";
 
-static const char get_help[] = "boskosctl get NAME - one resource (boskosd only)\n"
-                               "\n"
-                               "  -o json|table|name       (json)\n" GENERAL "\n"
-                               "Examples\n"
-                               "  boskosctl get project-01 --server-url http://boskos\n";
+static const char get_help[] =
+    "boskosctl get NAME - one resource (boskosd only)\n"
+    "\n"
+    "  -o, --output FORMAT      json, table or name (json)\n" GENERAL "\n"
+    "Examples\n"
+    "  boskosctl get project-01 --server-url http://boskos\n";
 
 static const char wait_help[] =
     "boskosctl wait - waits until resources are in a state\n"

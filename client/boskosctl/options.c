@@ -28,6 +28,7 @@ const struct cli_flag ctl_flags[] = {
     {"type", CLI_VALUE, CTL_TYPE},
     {"userdata", CLI_VALUE, CTL_USERDATA},
     {"with-leased", CLI_BOOL, CTL_WITH_LEASED},
+    PROGRAM_REQUEST_TIMEOUT_FLAG,
     PROGRAM_FLAGS,
     {NULL, CLI_ALONE, 0},
 };

@@ -8,8 +8,11 @@
 enum flag { CONFIG, AGAINST, STRICT };
 
 static const struct cli_flag flags[] = {
-    {"config", CLI_VALUE, CONFIG}, {"against", CLI_VALUE, AGAINST},
-    {"strict", CLI_BOOL, STRICT},  PROGRAM_FLAGS,
+    {"config", CLI_VALUE, CONFIG},
+    {"against", CLI_VALUE, AGAINST},
+    {"strict", CLI_BOOL, STRICT},
+    PROGRAM_REQUEST_TIMEOUT_FLAG,
+    PROGRAM_FLAGS,
     {NULL, CLI_ALONE, 0},
 };
 
@@ -30,6 +33,8 @@ static const char help[] =
     "  --password-file FILE     its content is the password\n"
     "  --token-file FILE        a bearer token, in place of the two\n"
     "  --ca-file FILE           certificates to trust, in place of the system's\n"
+    "  --request-timeout DURATION\n"
+    "                           for how long a request to the server is tried (2m)\n"
     "  --log-level LEVEL        error, or warning to see what is tried again (error)\n"
     "  --log-format FORMAT      text or json (text)\n"
     "  --help, --version\n"

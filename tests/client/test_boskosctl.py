@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """boskosctl as scripts use it, against a real boskosd, through a proxy that loses and spoils."""
 
+import concurrent.futures
 import json
 import os
 import signal
 import subprocess
 import time
 
-from client_test import *  # noqa: F403
+from program_test import *  # noqa: F403
 
 HELP_COMMANDS = ("acquire", "release", "metrics", "heartbeat", "update", "reset", "list", "get", "wait", "run",
                  "config", "completion")
@@ -332,7 +333,6 @@ class WithLeased(CtlTest):
         self.assertEqual(self.states(), {"car-2": "free", "car-3": "free", "cluster-1": "dirty"})
         self.assertEqual(self.owned(), [])
 
-
     def test_release_when_a_part_is_gone(self):
         self.acquire()
         self.take_away("car-2")
@@ -354,6 +354,7 @@ class WithLeased(CtlTest):
         self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done)
         self.assertIn("is not boskosd", done.stderr)
         self.assertEqual(self.owned("ann"), self.WHOLE)
+
 
 class Run(CtlTest):
     def check_free(self, state="dirty"):
@@ -455,7 +456,7 @@ class Run(CtlTest):
 
 class Faults(CtlTest):
     def test_each_fault_for_good(self):
-        """Whatever a server does: one clear line, never exit code 0, no lease left when it is itself again."""
+        """What is refused and not tried again: one clear line, never exit code 0, no lease left."""
         commands = {"acquire": ("acquire", *self.LEASE), "metrics": ("metrics", "--type=car"), "list": ("list",),
                     "get": ("get", "car-1"), "update": ("update", "--name=car-1", "--state=busy")}
         for action in ("redirect", "403", "400"):
@@ -516,6 +517,130 @@ class Faults(CtlTest):
         port = boskosd.refusing_port(self)
         done = self.bad("Couldn't connect", "metrics", "--type=car", url=f"http://127.0.0.1:{port}")
         self.assertEqual(len(done.stderr.splitlines()), 1)
+
+
+class EveryFault(CtlTest):
+    """Each command with all its requests, or those of one call, served in the same bad way, for good."""
+
+    MANY = 400
+    CONFIG = """\
+resources:
+- {type: lot, state: free, names: [%s]}
+- {type: part, state: free, names: [%s]}
+- {type: flock, state: free, names: [%s]}
+- {type: herd, state: raw, names: [%s]}
+""" % tuple(", ".join(name % i for i in range(400) for name in names)
+            for names in (("lot-%d",), ("part-%d-a", "part-%d-b"), ("flock-%d",), ("herd-%d",)))
+
+    ALL = (*FAULTS, "hang", "slow:5")
+    FORWARDED = ("half", "cut", "slow:5")  # the server does it, and the client does not hear of it
+    # An empty reply is what success looks like to a release and an update, in whole and in half.
+    SILENT = ("empty", "half", "cut")
+
+    LOT = ("--type=lot", "--state=free", "--target-state=busy")
+    HERD = ("--type=herd", "--state=free", "--target-state=busy", "--with-leased")
+    BEAT = ("heartbeat", "--resource={json}", "--period=20ms", "--timeout=1m", "--retries=0")
+    RELEASE = ("release", "--name={name}", "--target-state=free")
+    UPDATE = ("update", "--name={name}", "--state=busy")
+
+    # The command, whose requests are spoilt (None: all), what there is before, faults that cannot be seen.
+    TABLE = (
+        (("acquire", *LOT), None, "nothing", ()),
+        (("acquire", *LOT, "--timeout=200ms"), None, "nothing", ()),
+        (("acquire", *HERD), None, "made", ()),
+        (("acquire", *HERD), "/acquirebystate", "made", ()),
+        (("run", *LOT, "--", "echo", "once"), None, "nothing", ()),
+        (RELEASE, None, "lot", SILENT),
+        ((*RELEASE, "--with-leased"), None, "flock", ()),
+        ((*RELEASE, "--with-leased"), "/release", "flock", SILENT),
+        (UPDATE, None, "lot", SILENT),
+        ((*UPDATE, "--with-leased"), None, "flock", ()),
+        ((*UPDATE, "--with-leased"), "/update", "flock", SILENT),
+        (BEAT, None, "lot", SILENT),
+        ((*BEAT, "--with-leased"), None, "flock", SILENT),
+        (("wait", "--type=lot", "--state=free", "--timeout=300ms"), None, "nothing", ()),
+        (("wait", "--name=lot-0", "--state=free", "--timeout=300ms"), None, "nothing", ()),
+        (("reset", "--type=lot", "--state=busy", "--expire=1h", "--target-state=dirty"), None, "lot", ()),
+        (("metrics", "--type=lot"), None, "nothing", ()),
+        (("list",), None, "nothing", ()),
+        (("get", "lot-0"), None, "nothing", ()),
+    )
+
+    def take(self, owner, *names, state="free", dest="busy"):
+        reply = self.d.call("POST", "/acquirebystate", state=state, dest=dest, owner=owner, names=",".join(names))
+        self.assertEqual(reply.status, 200, reply)
+
+    def whole(self, owner, name, *parts, state="free"):
+        self.take(owner, name, state=state)
+        self.take(owner, *parts)
+        self.assertEqual(self.d.update(name, {"leasedResources": f"[{', '.join(parts)}]"}, owner=owner).status, 200)
+
+    def before(self, kind, owner, n):
+        """What there is before: the name, and all names that the owner has."""
+        parts = (f"part-{n}-a", f"part-{n}-b")
+        if kind == "lot":
+            self.take(owner, f"lot-{n}")
+            return f"lot-{n}", {f"lot-{n}"}
+        if kind == "flock":
+            self.whole(owner, f"flock-{n}", *parts)
+            return f"flock-{n}", {f"flock-{n}", *parts}
+        if kind == "made":
+            self.whole(owner, f"herd-{n}", *parts, state="raw")
+            for part in parts:
+                self.d.release(part, dest=f"herd-{n}", owner=owner)
+            self.d.release(f"herd-{n}", owner=owner)
+        return "", set()
+
+    def check_case(self, n, words, path, kind, fault):
+        owner = f"case-{n}"
+        name, held = self.before(kind, owner, n)
+        text = json.dumps({"name": name, "state": "busy",
+                           "userdata": {"leasedResources": f"[part-{n}-a, part-{n}-b]"}})
+        spoiler = proxy.Proxy(("127.0.0.1", self.d.port))
+        try:
+            spoiler.only, spoiler.script = path, [fault] * 10000
+            words = [w.replace("{name}", name).replace("{json}", text) for w in words]
+            done = self.ctl(words[0], "--request-timeout=300ms", *words[1:], owner=owner, url=spoiler.url)
+        finally:
+            spoiler.close()
+        self.assertEqual((done.returncode, done.stdout), (125 if words[0] == "run" else 1, ""), done)
+        first, *rest = done.stderr.splitlines()
+        self.assertRegex(first, "^failed to .*: .", done)
+        for line in rest:
+            self.assertRegex(line, "^failed to .*: .|left in doubt|^no heartbeat reaches", done)
+        owned = set(self.owned(owner))
+        if held or path:
+            self.assertLessEqual(owned, held, done)
+            if fault not in self.FORWARDED:
+                self.assertEqual(owned, held, done)
+        elif owned:  # the server has been told all that a client can say
+            self.assertIn(fault, self.FORWARDED, done)
+            self.assertEqual(len(owned), 1, done)
+            self.assertIn("is left in doubt: a reaper must see to it", done.stderr)
+
+    def check_faults(self, *faults):
+        cases = [(words, path, kind, fault) for words, path, kind, silent in self.TABLE for fault in faults
+                 if fault not in silent]
+        self.assertLess(len(cases), self.MANY)
+
+        def run(n):
+            try:
+                self.check_case(n + 1, *cases[n])
+            except Exception as e:
+                return f"{cases[n]}: {e}"
+            return None
+
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:  # they wait for time limits
+            failures = [text for text in pool.map(run, range(len(cases))) if text]
+        self.assertEqual(failures, [])
+
+    @slow
+    def test_some_faults(self):
+        self.check_faults("html", "hang")
+
+    @long_form
+    def test_all_faults(self):
+        self.check_faults(*self.ALL)
 
 
 if __name__ == "__main__":

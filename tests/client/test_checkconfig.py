@@ -3,6 +3,7 @@
 
 import random
 import re
+import time
 
 from program_test import *  # noqa: F403
 
@@ -18,7 +19,7 @@ class CheckConfig(ProgramTest):
         return self.once(path, "--against", self.proxy.url, *flags, **more)
 
     def test_command_line(self):
-        self.check_help("--config", "--against", "--strict", "--password-file", "--token-file")
+        self.check_help("--config", "--against", "--strict", "--password-file", "--token-file", "--request-timeout")
         self.check_usage(((), "a FILE is needed"), (("--bogus",), "there is no such flag"),
                          (("a", "b", "--against=http://x"), "--against is for one FILE"),
                          (("--strict=maybe", "x"), "--strict"))
@@ -156,6 +157,22 @@ class CheckConfig(ProgramTest):
             self.proxy.script = [action]
             self.against()
         self.assertIn("empty config", self.against(text="", code=1).stderr)
+
+    def test_a_server_that_is_too_slow(self):
+        for action in ("hang", "slow:20"):
+            with self.subTest(action=action):
+                self.proxy.script = [action] * 100
+                began = time.monotonic()
+                done = self.against("--request-timeout=300ms", code=1)
+                self.assertLess(time.monotonic() - began, 15)
+                self.assertRegex(done.stderr, "^boskos-checkconfig: cannot list the resources of [^\n]*timed out[^\n]*\n$")
+                its = subprocess.run([os.environ["BOSKOSCTL"], "config", "--server-url", self.proxy.url,
+                                      "--request-timeout", "300ms", self.d.config_path], stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
+                self.assertEqual((its.returncode, its.stdout), (1, done.stdout))
+                self.assertRegex(its.stderr, "^boskosctl: cannot list the resources of [^\n]*timed out[^\n]*\n$")
+        self.proxy.script = ["slow:0.2"]
+        self.against("--request-timeout=30s")
 
     def test_boskosctl_does_the_same(self):
         path = self.file("next", "resources:\n- {type: car, names: [car-1]}\n  x: y\n")
