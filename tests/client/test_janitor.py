@@ -120,6 +120,14 @@ resources:
   names: [car-1, car-2]
 """ % ", ".join(f"m-{i}" for i in range(40))
 
+    def test_never_more_at_once_than_the_pool_has(self):
+        w = self.janitor(self.script("clean", "touch run-$$; ls | grep -c ^run- >> counts; sleep 0.1; rm run-$$\n"),
+                         "--pool-size", "3", "--poll-period", "50ms", types="many,car")
+        self.eventually("all are free", lambda: self.in_state(*self.d.resources()))
+        self.assertEqual(w.stop(), 0)
+        counts = [int(n) for n in self.note("counts")]
+        self.assertEqual((len(counts), max(counts)), (42, 3))
+
     def test_a_type_with_many_does_not_keep_others_waiting(self):
         w = self.janitor(self.script("clean", 'echo "$1" >> ran; sleep 0.02\n'), "--pool-size", "1", types="many,car")
         self.eventually("the cars are free", lambda: self.in_state("car-1", "car-2"))

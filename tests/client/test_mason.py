@@ -272,6 +272,53 @@ class Several(MasonTest):
         self.assertEqual(len([t for t in self.proxy.targets("/release") if f"name={name}&" in t]), 1)
 
 
+class Crowd(proxy.Proxy):
+    """Counts how many requests of a kind are there at once, each of which it keeps a while."""
+
+    def __init__(self, server, kinds):
+        self.kinds, self.now, self.most = kinds, {k: 0 for k in kinds}, {k: 0 for k in kinds}
+        super().__init__(server)
+
+    def _act(self, s, action, head, body):
+        target = head.split(b" ")[1].decode()
+        kind = next((k for k, fits in self.kinds.items() if fits(target)), None)
+        if kind is None:
+            return super()._act(s, action, head, body)
+        with self.lock:
+            self.now[kind] += 1
+            self.most[kind] = max(self.most[kind], self.now[kind])
+        time.sleep(0.2)
+        with self.lock:
+            self.now[kind] -= 1  # before the reply, upon which the next one comes
+        return super()._act(s, action, head, body)
+
+
+class Pools(MasonTest):
+    TYPES = 6
+    CONFIG = "resources:\n" + "".join(
+        f"- {{type: account-{i}, state: free, names: [acc-{i}]}}\n"
+        f"- {{type: cluster-{i}, state: dirty, min-count: 1, max-count: 1, needs: {{account-{i}: 1}}, "
+        f"config: {{type: Creator, content: x}}}}\n" for i in range(TYPES))
+
+    def test_never_more_at_once_than_each_has(self):
+        """The fulfillers lease, the cleaners build, the syncers release: each of a type of its own, so that none waits."""
+        crowd = Crowd(("127.0.0.1", self.d.port), {
+            "fulfil": lambda t: t.startswith("/acquire?") and "state=free" in t,
+            "sync": lambda t: t.startswith("/release?")})
+        self.addCleanup(crowd.close)
+        flags = ("--fulfiller-count", "2", "--cleaner-count", "3", "--syncer-count", "2", "--heartbeat-period", "1h")
+        build = self.script("builder", "cat > /dev/null; touch run-$$; ls | grep -c ^run- >> counts; sleep 0.5; rm run-$$\n")
+        w = self.start("--config", self.config, "--builder", "Creator=" + build, "--period", "200ms", "--metrics-port", "0",
+                       *flags, url=crowd.url)
+        self.eventually("all are made", lambda: all(self.is_made(f"cluster-{i}", 1) for i in range(self.TYPES)))
+        self.assertEqual(w.stop(), 0)
+        counts = [int(n) for n in self.note("counts")]
+        self.assertEqual(len(counts), self.TYPES)
+        self.assertLessEqual(max(counts), 3)
+        self.assertGreater(max(counts), 1)
+        self.assertEqual(crowd.most, {"fulfil": 2, "sync": 2})
+
+
 class Builders(MasonTest):
     """What builders do."""
 
