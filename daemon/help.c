@@ -53,8 +53,9 @@ static const char help[] =
     "\n"
     "Signals: SIGHUP reads the config again; SIGTERM and SIGINT answer what is in flight, write a\n"
     "snapshot and end.\n"
-    "Exit codes: 0 ended as asked, 1 the surroundings (port, folder, config), 2 the command line,\n"
-    "4 damage in the data folder, 5 out of memory.\n";
+    "Exit codes: 0 ended as asked, 1 the surroundings (port, folder, what is wrong in a config or\n"
+    "dump), 2 the command line, or a config or dump that cannot be read, 4 damage in the data\n"
+    "folder, 5 out of memory.\n";
 
 int print_help(void)
 {

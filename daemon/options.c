@@ -148,8 +148,9 @@ static bool read_leader_election(struct reader *r, const char *value)
     if (!cli_bool(&r->cli, "enable-leader-election", value, &wanted)) return false;
     if (!wanted) return true;
     return cli_wrong(
-        &r->cli, "--enable-leader-election: boskosd runs as one replica; use the strategy Recreate "
-                 "and the selector `app: boskos` in its place");
+        &r->cli,
+        "--enable-leader-election: boskosd runs as one replica; use a StatefulSet of one, or "
+        "the strategy Recreate, and the selector `app: boskos` in its place");
 }
 
 static void ignore(struct reader *r, const char *name)
