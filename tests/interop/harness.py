@@ -86,6 +86,11 @@ class Table:
     def count(self, result):
         return sum(row[4] == result for row in self._rows)
 
+    def not_run(self):
+        """A line with its reason for each operation that this machine has not, or does not allow."""
+        return [f"{program} ({whose}) at {server}: {operation}: {note}"
+                for program, whose, server, operation, result, note in sorted(self._rows) if result == "not run"]
+
     def text(self):
         """Sorted; the notes, which are few and long, once each below."""
         notes, rows = [], [self.COLUMNS]
@@ -96,7 +101,7 @@ class Table:
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = ["  ".join(row[i].ljust(widths[i]) for i in range(4)) + "  " + row[4] for row in rows]
         lines += [f"[{number}] {note}" for number, note in enumerate(notes, 1)]
-        counts_text = ", ".join(f"{self.count(r)} {r}" for r in ("pass", "FAIL", "not run"))
+        counts_text = ", ".join(f"{self.count(r)} {r}" for r in ("pass", "FAIL", "not run", "not possible"))
         return "\n".join(lines) + f"\n{len(self._rows)} operations: {counts_text}\n"
 
 

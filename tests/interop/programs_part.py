@@ -327,6 +327,6 @@ def run(table, servers, programs):
                             server=server: table.attempt(program, whose, server.kind, operation,
                                                          lambda: attempt(number, path, whose, server)))
     for program in ("cleaner", "mason"):
-        table.add(program, THEIRS, OURS, "the program", "not run", "it asks Kubernetes for the life cycles; the "
+        table.add(program, THEIRS, OURS, "the program", "not possible", "it asks Kubernetes for the life cycles; the "
                   "package that it is made of is tried among the Go packages")
     side_by_side(jobs)

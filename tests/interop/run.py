@@ -6,7 +6,8 @@
 
 The environment names our programs: BOSKOSD BOSKOSCTL, and for `all` those of CMakeLists.txt. Ends with a table, a row
 for each operation, which is left in build/interop/table.PART. Exit code 77, with the reason: something needed from
-outside cannot be had. With BOSKOS_INTEROP=required that is a failure.
+outside cannot be had. That, and each operation that could not be run here, is a line in build/interop/skipped, which
+./dev shows at its end. With BOSKOS_INTEROP=required both are a failure.
 """
 
 import os
@@ -23,13 +24,20 @@ PARTS = {"boskosctl": ["boskosctl"], "all": ["boskosctl", "boskos", "reaper", "j
 SKIPPED_FILE = os.path.join(upstream.CACHE, "skipped")  # ./dev shows it
 
 
-def skip(part, reason):
-    text = f"the interoperability tests ({part}) did not run: {reason}"
+def is_required():
+    return os.environ.get("BOSKOS_INTEROP") == "required"
+
+
+def say_skipped(text):
     os.makedirs(upstream.CACHE, exist_ok=True)
     with open(SKIPPED_FILE, "a", encoding="utf-8") as f:
         f.write(text + "\n")
     upstream.say(f"SKIPPED: {text}")
-    sys.exit(1 if os.environ.get("BOSKOS_INTEROP") == "required" else upstream.SKIPPED)
+
+
+def skip(part, reason):
+    say_skipped(f"the interoperability tests ({part}) did not run: {reason}")
+    sys.exit(1 if is_required() else upstream.SKIPPED)
 
 
 def main():
@@ -54,7 +62,10 @@ def main():
     with open(os.path.join(upstream.CACHE, f"table.{part}"), "w", encoding="utf-8") as f:
         f.write(text)  # ./dev shows it: ctest keeps the output of what passes to itself
     print(text, end="", flush=True)
-    sys.exit(1 if table.count("FAIL") or not table.count("pass") else 0)
+    missing = table.not_run()
+    for line in missing:
+        say_skipped(f"interoperability ({part}), not run: {line}")
+    sys.exit(1 if table.count("FAIL") or not table.count("pass") or (missing and is_required()) else 0)
 
 
 if __name__ == "__main__":
