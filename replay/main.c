@@ -117,7 +117,7 @@ static int open_and_run(struct replay *r)
                                      .context = r};
     progress_init(&r->progress);
     r->report = (struct walk_report){progress_said, &r->progress};
-    output_init(&r->out);
+    output_init(&r->out, &r->progress);
     int err = source_open(&options, &r->source, &r->problem);
     if (err == 0) err = source_look(r->source, &r->span, &r->problem);
     if (err == 0) err = run(r);

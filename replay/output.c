@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -22,17 +23,35 @@ static bool is_terminal(int fd)
     return isatty(fd) && (term == NULL || strcmp(term, "dumb") != 0);
 }
 
-void output_init(struct output *o)
+static enum output_sink sink_of(int fd)
+{
+    struct stat s;
+    if (isatty(fd)) return SINK_TERMINAL;
+    return fstat(fd, &s) == 0 && (S_ISFIFO(s.st_mode) || S_ISSOCK(s.st_mode)) ? SINK_PIPE
+                                                                              : SINK_FILE;
+}
+
+void output_init(struct output *o, struct progress *progress)
 {
     const char *no_color = getenv("NO_COLOR");
-    *o = (struct output){.file = stdout};
+    *o = (struct output){.file = stdout, .sink = sink_of(STDOUT_FILENO), .progress = progress};
     o->is_coloured = is_terminal(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0');
     buffer_init(&o->line);
 }
 
+static void make_way(struct output *o)
+{
+    struct progress *p = o->progress;
+    if (p == NULL || !p->is_wanted || o->sink == SINK_FILE) return;
+    progress_end(p);
+    p->is_wanted = o->sink == SINK_TERMINAL && o->line.data[o->line.size - 1] == '\n';
+}
+
 void output_flush(struct output *o)
 {
-    if (o->line.size > 0) (void)fwrite(o->line.data, 1, o->line.size, o->file);
+    if (o->line.size == 0) return;
+    make_way(o);
+    (void)fwrite(o->line.data, 1, o->line.size, o->file);
     buffer_clear(&o->line);
 }
 

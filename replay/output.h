@@ -12,16 +12,26 @@
 
 enum colour { COLOUR_NONE, COLOUR_BOLD, COLOUR_DIM, COLOUR_RED, COLOUR_GREEN, COLOUR_YELLOW };
 
+// Where it goes. A pipe may end in a pager, which has the terminal.
+enum output_sink { SINK_FILE, SINK_PIPE, SINK_TERMINAL };
+
+struct progress;
+
 struct output {
     FILE *file;
     bool is_coloured;
-    struct buffer line; // what is gathered until output_flush
+    enum output_sink sink;
+    struct progress *progress; // that makes way for what is written; NULL: none does
+    struct buffer line;        // what is gathered until output_flush
 };
 
-// stdout. Colours when it is a terminal, TERM is not dumb and NO_COLOR is not set.
-void output_init(struct output *o);
+// stdout. Colours when it is a terminal, TERM is not dumb and NO_COLOR is not set. `progress` is
+// borrowed.
+void output_init(struct output *o, struct progress *progress);
 
-// Writes out what is gathered. What cannot be written is said by output_close.
+// Writes out what is gathered. What cannot be written is said by output_close. The progress line is
+// taken away first, unless this goes to a file. On a terminal it may come back below whole lines;
+// after a part of a line, or anything into a pipe, it stays away for good.
 void output_flush(struct output *o);
 
 // Flushes when much has gathered: for answers of any size.
@@ -52,7 +62,7 @@ void output_cell(struct output *o, struct text word, uint32_t width);
 // ---- progress ---------------------------------------------------------------
 
 // A line on stderr about work that takes more than a second, when that is a terminal and TERM
-// is not dumb.
+// is not dumb. output_flush takes care that it never stands among what is printed.
 struct progress {
     struct clock clock;
     bool is_wanted;
@@ -65,7 +75,7 @@ void progress_init(struct progress *p);
 void progress_begin(struct progress *p, const char *what);
 // `total` 0: not known.
 void progress_said(void *progress, uint64_t done, uint64_t total);
-// Takes the line away; before anything else is printed.
+// Takes the line away; before anything else is written to stderr.
 void progress_end(struct progress *p);
 
 #endif

@@ -7,14 +7,17 @@ usage: test_odd.py [unittest's arguments], with BOSKOS_REPLAY and MAKE_HISTORY i
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
+import time
 import unittest
 
 import folder
 
 PROGRAM, MAKE_HISTORY = (os.path.abspath(os.environ[name]) for name in ("BOSKOS_REPLAY", "MAKE_HISTORY"))
 COMMANDS, EVERY = 1000, 400
+LONG, LONG_BYTES, LONG_SECONDS = 10000, 1000000, 2  # of commands, of a log and of reading it
 
 
 class Odd(unittest.TestCase):
@@ -24,9 +27,9 @@ class Odd(unittest.TestCase):
         self.addCleanup(held.__exit__, None, None, None)
         self.data = self.make("ours", 1)
 
-    def make(self, name, seed):
+    def make(self, name, seed, commands=COMMANDS):
         data = os.path.join(self.top, name)
-        ended = folder.Ended([MAKE_HISTORY, data, "--seed", str(seed), "--commands", str(COMMANDS),
+        ended = folder.Ended([MAKE_HISTORY, data, "--seed", str(seed), "--commands", str(commands),
                               "--snapshot-every", str(EVERY)])
         self.assertEqual(ended.code, 0, str(ended))
         return data
@@ -92,6 +95,53 @@ class Odd(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr),
                          (1, f"boskos-replay: {self.data}: the snapshots cannot be listed: this user may not; run as that of "
                              "boskosd\n"))
+
+    def log_slowly(self, *streams):
+        """`log` of a history long enough, with these streams at one terminal that takes its time. What came there, and from
+        the other stream."""
+        data = os.path.join(self.top, "long")
+        ours, theirs = pty.openpty()
+        ends = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **dict.fromkeys(streams, theirs)}
+        with subprocess.Popen([PROGRAM, "--data-dir", data, "log"], stdin=subprocess.DEVNULL,
+                              env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"}, **ends) as process:
+            os.close(theirs)
+            pipe = next((p for p in (process.stdout, process.stderr) if p is not None), None)
+            slow, other = (pipe, ours) if streams == ("stderr",) else (ours, pipe)
+            came = {slow: b"", other: b""}
+            read = {ours: lambda: os.read(ours, 4096), pipe: lambda: pipe.read1(4096)}
+            try:
+                while more := read[slow]():
+                    came[slow] += more
+                    time.sleep(LONG_SECONDS * 4096 / LONG_BYTES)
+            except OSError:  # the other end was closed
+                pass
+            try:
+                while other is not None and (more := read[other]()):
+                    came[other] += more
+            except OSError:
+                pass
+            self.assertEqual(process.wait(20), 0)
+        os.close(ours)
+        return came[ours].replace(b"\r\n", b"\n"), came.get(pipe, b"")
+
+    def test_progress(self):
+        self.make("long", 3, LONG)
+        ended = folder.Ended([PROGRAM, "--data-dir", os.path.join(self.top, "long"), "log"])
+        wanted = ended.out
+        self.assertEqual((ended.code, ended.err), (0, b""), str(ended))
+        self.assertGreater(len(wanted), LONG_BYTES)
+        progress = rb"\r\x1b\[K\d+ of %d commands, \d+/s(, \d+ s left)?" % LONG
+        screen, _ = self.log_slowly("stdout", "stderr")
+        self.assertRegex(screen, progress + rb"\r\x1b\[K")
+        self.assertIn(b" s left", screen)
+        self.assertEqual(re.sub(progress + rb"\r\x1b\[K", b"", screen), wanted, "a line of progress stands among the others")
+        screen, said = self.log_slowly("stdout")
+        self.assertEqual((screen == wanted, said), (True, b""), "stderr is no terminal")
+        # A pager may have the terminal once it has a line.
+        screen, printed = self.log_slowly("stderr")
+        self.assertEqual(printed, wanted)
+        self.assertEqual(re.sub(progress + rb"\r\x1b\[K", b"", screen), b"")
+        self.assertLess(len(screen), 200, "progress was expected to end with the first lines")
 
     def on_terminal(self, **environment):
         """What `show` prints on a terminal of its own."""
