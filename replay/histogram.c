@@ -1,6 +1,5 @@
 #include "replay/histogram.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,9 +39,10 @@ static uint32_t part_at(const struct histogram *h, uint32_t i)
     return (uint32_t)(h->parts[i] >> COUNT_BITS);
 }
 
-void histogram_pool_init(struct histogram_pool *p, uint64_t budget)
+void histogram_pool_init(struct histogram_pool *p, uint64_t exact_most, uint64_t budget)
 {
-    *p = (struct histogram_pool){.bits = HISTOGRAM_BITS, .budget = budget};
+    *p = (struct histogram_pool){
+        .is_exact = true, .exact_left = exact_most, .bits = HISTOGRAM_BITS, .budget = budget};
 }
 
 void histogram_pool_release(struct histogram_pool *p)
@@ -79,13 +79,18 @@ static void coarsen(struct histogram_pool *p)
     }
 }
 
-// Room for one more part.
+static void keep_budget(struct histogram_pool *p)
+{
+    while (p->capacity > p->budget && p->bits > 0)
+        coarsen(p);
+}
+
+// Room for one more part, or number.
 static void make_room(struct histogram_pool *p, struct histogram *h)
 {
     if (h->count < h->capacity) return;
     set_capacity(p, h, h->capacity + h->capacity / 2);
-    while (p->capacity > p->budget && p->bits > 0)
-        coarsen(p);
+    if (!p->is_exact) keep_budget(p);
     if (h->count == h->capacity) set_capacity(p, h, h->capacity + h->capacity / 2);
 }
 
@@ -103,13 +108,8 @@ static uint32_t find(const struct histogram *h, uint64_t part)
     return low;
 }
 
-void histogram_add(struct histogram_pool *p, struct histogram *h, uint64_t number)
+static void count(struct histogram_pool *p, struct histogram *h, uint64_t number)
 {
-    if (h->parts == NULL) {
-        h->next = p->first;
-        p->first = h;
-        set_capacity(p, h, CAPACITY_LEAST);
-    }
     make_room(p, h);
     uint64_t part = part_of(number, p->bits);
     uint32_t at = find(h, part);
@@ -122,9 +122,55 @@ void histogram_add(struct histogram_pool *p, struct histogram *h, uint64_t numbe
     h->count++;
 }
 
+// There are too many numbers to keep: from now on they are counted.
+static void count_all(struct histogram_pool *p)
+{
+    for (struct histogram *h = p->first; h != NULL; h = h->next) {
+        uint64_t *numbers = h->parts;
+        uint32_t numbers_count = h->count;
+        p->capacity -= h->capacity;
+        h->parts = NULL;
+        h->count = h->capacity = 0;
+        set_capacity(p, h, CAPACITY_LEAST);
+        for (uint32_t i = 0; i < numbers_count; i++)
+            count(p, h, numbers[i]);
+        free(numbers);
+    }
+    p->is_exact = false; // all have parts: from now on they become coarser
+    keep_budget(p);
+}
+
+void histogram_add(struct histogram_pool *p, struct histogram *h, uint64_t number)
+{
+    if (h->parts == NULL) {
+        h->next = p->first;
+        p->first = h;
+        set_capacity(p, h, CAPACITY_LEAST);
+    }
+    if (p->is_exact && p->exact_left == 0) count_all(p);
+    if (!p->is_exact) {
+        count(p, h, number);
+        return;
+    }
+    p->exact_left--;
+    make_room(p, h);
+    h->parts[h->count++] = number;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
 uint64_t histogram_at(const struct histogram_pool *p, const struct histogram *h, uint64_t rank)
 {
     uint64_t seen = 0;
+    if (p->is_exact) {
+        ASSERT(rank > 0 && rank <= h->count);
+        qsort(h->parts, h->count, sizeof(h->parts[0]), ascending);
+        return h->parts[rank - 1];
+    }
     for (uint32_t i = 0; i < h->count; i++) {
         seen += h->parts[i] & COUNT_MASK;
         if (seen >= rank) return most_of(part_at(h, i), p->bits);

@@ -20,7 +20,8 @@
 //    "average":A                                   by owner: leases at once, held / length
 //    "grants":N,"waited":N                         acquires granted; of them those that had waited
 //    "wait-p50-seconds":S,"wait-p99-seconds":S,    of all grants, null without one; percentiles are
-//    "wait-max-seconds":S                          up to 2 % too long, or what stderr says
+//    "wait-max-seconds":S                          exact when up to 10,000 had waited, and else up
+//                                                  to 2 % too long, or what stderr says
 //    "refused":N}                                  acquires refused; not by resource
 //
 // What cannot be divided is null. The last line is the total; it also has first, last (commands,
@@ -40,6 +41,7 @@
 
 #define KEYS_MAX 65536u
 #define KEY_BYTES_MAX (8u * 1024 * 1024)
+#define WAITS_EXACT_MAX 10000u            // of all that waited
 #define WAIT_PARTS_MAX (4u * 1024 * 1024) // of 8 bytes
 
 // Sums of nanoseconds: a million resources have more than 2^64 of them in a week.
@@ -426,10 +428,15 @@ struct cells {
 static const char *const headings[COLUMNS] = {
     "AT START", "BEGUN", "ENDED", "HELD", "IN USE", "WAIT P50", "WAIT P99", "WAIT MAX", "REFUSED"};
 #define COLUMN_SHARE 4u
+#define COLUMN_P50 5u
+#define COLUMN_P99 6u
 
 static const char *heading_of(const struct usage *u, uint32_t column)
 {
-    return column == COLUMN_SHARE && u->by == BY_OWNER ? "AT ONCE" : headings[column];
+    if (column == COLUMN_SHARE && u->by == BY_OWNER) return "AT ONCE";
+    if (column == COLUMN_P50 && !u->pool.is_exact) return "ABOUT P50";
+    if (column == COLUMN_P99 && !u->pool.is_exact) return "ABOUT P99";
+    return headings[column];
 }
 
 static uint32_t columns_of(const struct usage *u)
@@ -588,7 +595,7 @@ int replay_usage(struct replay *r)
     int err = replay_stretch(r, &u.from, &u.to);
     if (err == 0) err = replay_walk(r, u.from - 1, &u.walk);
     if (err != 0) return err;
-    histogram_pool_init(&u.pool, WAIT_PARTS_MAX);
+    histogram_pool_init(&u.pool, 2 * WAITS_EXACT_MAX, WAIT_PARTS_MAX); // of a row and of the total
     u.others = must_calloc(1, sizeof(*u.others));
     u.total = must_calloc(1, sizeof(*u.total));
     err = count_all(&u);

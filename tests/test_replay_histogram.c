@@ -61,7 +61,7 @@ static void every_rank_is_near(void **state)
     struct histogram_pool p;
     struct histogram h = {0};
     uint64_t random = 1;
-    histogram_pool_init(&p, NUMBERS);
+    histogram_pool_init(&p, 0, NUMBERS);
     fill(&p, &h, &random, numbers);
     assert_int_equal(p.bits, HISTOGRAM_BITS);
     assert_int_equal(histogram_error(&p), 64);
@@ -74,7 +74,7 @@ static void small_numbers_are_exact(void **state)
     (void)state;
     struct histogram_pool p;
     struct histogram h = {0};
-    histogram_pool_init(&p, NUMBERS);
+    histogram_pool_init(&p, 0, NUMBERS);
     for (uint64_t i = 0; i < 64; i++)
         histogram_add(&p, &h, 63 - i);
     for (uint64_t i = 0; i < 64; i++)
@@ -93,9 +93,10 @@ static void a_budget_is_kept(void **state)
         struct histogram_pool p;
         struct histogram h[HISTOGRAMS] = {0};
         uint64_t random = budget;
-        histogram_pool_init(&p, budget);
+        histogram_pool_init(&p, budget, budget);
         for (uint32_t i = 0; i < HISTOGRAMS; i++)
             fill(&p, &h[i], &random, numbers[i]);
+        assert_false(p.is_exact);
         assert_true(p.capacity <= budget);
         assert_true(p.bits < seen);
         seen = p.bits;
@@ -106,12 +107,41 @@ static void a_budget_is_kept(void **state)
     assert_in_range(seen, 0, 1);
 }
 
+// Few numbers are kept as they are, however near they are and whosever; one more, and all of them
+// are counted.
+static void few_numbers_are_exact(void **state)
+{
+    (void)state;
+    enum { HISTOGRAMS = 2 };
+    static uint64_t numbers[HISTOGRAMS][NUMBERS + 1];
+    struct histogram_pool p;
+    struct histogram h[HISTOGRAMS] = {0};
+    uint64_t random = 7;
+    histogram_pool_init(&p, HISTOGRAMS * NUMBERS, NUMBERS);
+    for (uint32_t i = 0; i < HISTOGRAMS; i++) {
+        fill(&p, &h[i], &random, numbers[i]);
+        qsort(numbers[i], NUMBERS, sizeof(numbers[i][0]), ascending);
+    }
+    assert_true(p.is_exact);
+    for (uint32_t i = 0; i < HISTOGRAMS; i++) {
+        for (uint32_t n = 0; n < NUMBERS; n += n < NUMBERS - 100 ? 97 : 1)
+            assert_int_equal(histogram_at(&p, &h[i], n + 1), numbers[i][n]);
+    }
+    numbers[1][NUMBERS] = 12345;
+    histogram_add(&p, &h[1], 12345);
+    assert_false(p.is_exact);
+    assert_ranks(&p, &h[0], numbers[0], NUMBERS);
+    assert_ranks(&p, &h[1], numbers[1], NUMBERS + 1);
+    histogram_pool_release(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rank_is_near),
         cmocka_unit_test(small_numbers_are_exact),
         cmocka_unit_test(a_budget_is_kept),
+        cmocka_unit_test(few_numbers_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
