@@ -9,33 +9,53 @@
 
 #include "base/cli.h"
 #include "base/time.h"
+#include "replay/damage.h"
 #include "replay/replay.h"
 
 #include "base/banned.h"
 
 #define PROGRAM "boskos-replay"
 #define WHY_BYTES 1024u
-#define PATH_BYTES 4096u
+#define FAULT_BYTES 1024u
+#define FAULT_JSON_BYTES (8u * 4096) // a path twice, all of it escaped
 
-// What a memory fault says: there may be no memory to make it in then.
-static char fault_line[PATH_BYTES];
+// What a memory fault says, and what verify --json says of one: there may be no memory to make it
+// in then.
+static char fault_line[FAULT_BYTES];
+static char fault_json[FAULT_JSON_BYTES];
 
 static void end_for_fault(int number)
 {
     (void)number;
     ssize_t ignored = write(STDERR_FILENO, fault_line, strlen(fault_line));
+    ignored = write(STDOUT_FILENO, fault_json, strlen(fault_json));
     (void)ignored;
     _exit(4);
+}
+
+// Its answer is what is damaged, where something is.
+static bool says_damage(const struct options *o)
+{
+    return o->command == REPLAY_VERIFY && o->json;
 }
 
 // LMDB reads data.mdb as memory: a file that was cut short or has wrong numbers in its pages shows
 // as a fault.
 static void watch_faults(const struct options *o)
 {
-    (void)snprintf(fault_line, sizeof(fault_line),
-                   "boskos-replay: %s%s is damaged or was cut short, or its disk fails\n",
+    struct journal_problem problem = {0};
+    (void)snprintf(problem.text, sizeof(problem.text),
+                   "%.400s%s is damaged or was cut short, or its disk fails",
                    o->file != NULL ? o->file : o->data_dir,
                    o->file != NULL ? "" : "/journal/data.mdb");
+    (void)snprintf(fault_line, sizeof(fault_line), PROGRAM ": %s\n", problem.text);
+    if (says_damage(o)) {
+        struct output out = {0};
+        buffer_init(&out.line);
+        damage_json(&out, o, &problem);
+        if (out.line.size < sizeof(fault_json)) memcpy(fault_json, out.line.data, out.line.size);
+        buffer_release(&out.line);
+    }
     struct sigaction action = {.sa_handler = end_for_fault, .sa_flags = (int)SA_RESETHAND};
     (void)sigaction(SIGBUS, &action, NULL);
     (void)sigaction(SIGSEGV, &action, NULL);
@@ -46,6 +66,11 @@ static void end_for_damage(void *context, const char *why)
     struct replay *r = context;
     progress_end(&r->progress);
     cli_complain(PROGRAM, "%s", why);
+    if (says_damage(r->options)) {
+        (void)replay_fail(r, BOSKOS_E_CORRUPT, "%s", why);
+        damage_json(&r->out, r->options, &r->problem);
+        (void)output_close(&r->out);
+    }
     _exit(4);
 }
 
@@ -122,6 +147,8 @@ static int open_and_run(struct replay *r)
     if (err == 0) err = source_look(r->source, &r->span, &r->problem);
     if (err == 0) err = run(r);
     progress_end(&r->progress);
+    if (exit_code_of(err) == 4 && says_damage(r->options) && !r->is_damage_said)
+        damage_json(&r->out, r->options, &r->problem);
     if (output_close(&r->out) != 0 && err == 0)
         err = replay_fail(r, BOSKOS_E_IO, "cannot write to stdout: %s", strerror(errno));
     if (err == BOSKOS_E_TRIMMED)

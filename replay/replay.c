@@ -12,6 +12,7 @@ int replay_fail(struct replay *r, int err, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(r->problem.text, sizeof(r->problem.text), format, arguments);
     va_end(arguments);
+    r->problem.seq = 0;
     return err;
 }
 

@@ -20,7 +20,8 @@ struct replay {
     struct progress progress;
     struct walk_report report; // to the progress line
     struct journal_problem problem;
-    bool is_backwards; // --from is after --to: the command line is wrong
+    bool is_backwards;   // --from is after --to, or --good after --bad: the command line is wrong
+    bool is_damage_said; // as JSON, by verify
 };
 
 // Each returns 0 or a code of base/error.h, and then problem.text is the line to print.
@@ -39,7 +40,7 @@ int replay_bisect(struct replay *r);
 int replay_export(struct replay *r);
 int replay_backup(struct replay *r);
 
-// Writes the problem's line and returns `err`.
+// Writes the problem's line, which is about no command, and returns `err`.
 int replay_fail(struct replay *r, int err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

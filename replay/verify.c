@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "replay/damage.h"
 #include "replay/entry.h"
 #include "replay/replay.h"
 #include "replay/say.h"
@@ -102,7 +103,8 @@ static int differs(struct verification *v, const struct walk_step *step)
         wire_json_string(&out->line, text_from(d.stored));
         output_string(out, ",\"computed\":");
         wire_json_string(&out->line, text_from(d.made));
-        output_string(out, "}\n");
+        damage_json_end(out, v->r->options, &v->r->problem);
+        v->r->is_damage_said = true;
     } else {
         output_format(out, "command %" PRIu64 ", ", step->record.seq);
         output_time(out, step->record.time_ns);
@@ -151,16 +153,20 @@ static int compare_snapshot(struct verification *v, uint64_t seq)
         sm_snapshot_write(walk_state(v->walk), compare_piece, &left) == 0 && left.size == 0;
     source_snapshot_close(map);
     v->snapshots++;
-    if (!hash128_equal(about.chain, walk_chain(v->walk))) {
-        return replay_fail(r, BOSKOS_E_CORRUPT,
-                           "snapshot-%020" PRIu64
-                           " does not belong to this log: in data.mdb record %" PRIu64
-                           " is another one",
-                           seq, seq);
-    }
-    if (is_same) return 0;
-    return replay_fail(r, BOSKOS_E_CORRUPT,
-                       "snapshot-%020" PRIu64 ": replaying up to there gives another state", seq);
+    bool is_ours = hash128_equal(about.chain, walk_chain(v->walk));
+    if (is_ours && is_same) return 0;
+    if (is_ours)
+        err =
+            replay_fail(r, BOSKOS_E_CORRUPT,
+                        "snapshot-%020" PRIu64 ": replaying up to there gives another state", seq);
+    else
+        err = replay_fail(r, BOSKOS_E_CORRUPT,
+                          "snapshot-%020" PRIu64
+                          " does not belong to this log: in data.mdb record %" PRIu64
+                          " is another one",
+                          seq, seq);
+    r->problem.seq = seq;
+    return err;
 }
 
 static int compare_snapshots(struct verification *v)
@@ -200,10 +206,12 @@ static int check_digest(struct verification *v)
 {
     struct sm *sm = walk_state(v->walk);
     if (hash128_equal(sm_digest(sm), sm_digest_from_scratch(sm))) return 0;
-    return replay_fail(v->r, BOSKOS_E_CORRUPT,
-                       "the digest of the state after command %" PRIu64
-                       " is not the one that its parts give: boskos-replay has a fault",
-                       sm_seq(sm));
+    int err = replay_fail(v->r, BOSKOS_E_CORRUPT,
+                          "the digest of the state after command %" PRIu64
+                          " is not the one that its parts give: boskos-replay has a fault",
+                          sm_seq(sm));
+    v->r->problem.seq = sm_seq(sm);
+    return err;
 }
 
 static void print_verified(const struct verification *v)

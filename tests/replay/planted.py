@@ -185,7 +185,8 @@ class Rig:
             raise Failure(f"{d} was to be found: {ended}{ended.out.decode()}")
         said = json.loads(ended.out)
         got = (said["seq"], said["field"], said["stored"], said["computed"])
-        if got != (d.seq, d.field, d.stored, d.made) or f"record {d.seq} ".encode() not in ended.err:
+        if got != (d.seq, d.field, d.stored, d.made) or f"record {d.seq} ".encode() not in ended.err or \
+                said["file"] != str(data / "journal" / "data.mdb") or f"{said['error']}\n" not in ended.err.decode():
             raise Failure(f"{d} was to be found, and verify says {said}, {ended.err.decode()}")
         ended = self.verify(program, data, *options)
         lines = ended.out.decode().splitlines()
@@ -227,12 +228,17 @@ class Rig:
         seqs = [int(row.split("\t")[0]) for row in self.rows if what != "resource" or row.split("\t")[4] != ""]
         return seqs[len(seqs) // 2]
 
-    def must_say(self, data, *words):
-        """verify must end as for damage, with these words on stderr and nothing on stdout."""
+    def must_say(self, data, seq, file, *words):
+        """verify must end as for damage, with these words on stderr, and say it as JSON where that is asked for."""
         for form in ((), ("--json",)):
             ended = self.verify(self.program, data, *form)
-            if ended.code != EXIT_DAMAGE or ended.out != b"" or not all(w.encode() in ended.err for w in words):
+            if ended.code != EXIT_DAMAGE or not all(w.encode() in ended.err for w in words):
                 raise Failure(f"{words} were wanted: {ended}{ended.out.decode()}")
+            if form == () and ended.out != b"":
+                raise Failure(f"nothing was wanted on stdout: {ended.out.decode()}")
+        said = json.loads(ended.out)
+        if said["seq"] != seq or said["file"] != str(data / "journal" / file) or f"{said['error']}\n" not in ended.err.decode():
+            raise Failure(f"{seq} and {file} were wanted: {ended}{ended.out.decode()}")
         return ended.err.decode().strip()
 
     def missing_row(self):
@@ -241,13 +247,13 @@ class Rig:
         ended = folder.Ended([self.rows_program, "--stored", data])
         if ended.code != 1 or f"the result of record {seq} is missing" not in ended.err.decode():
             raise Failure(f"the row of {seq} is still there: {ended}")
-        return self.must_say(data, f"the result of record {seq} is missing")
+        return self.must_say(data, seq, "data.mdb", f"the result of record {seq} is missing")
 
     def forged_snapshot(self):
         """From before it, it is the snapshot that differs; from it on, the row after it."""
         seq = self.every * 2
         data = self.forged("snapshot", seq)
-        said = self.must_say(data, f"snapshot-{seq:020}: replaying up to there gives another state")
+        said = self.must_say(data, seq, f"snapshot-{seq:020}", f"snapshot-{seq:020}: replaying up to there gives another state")
         ended = self.verify(self.program, data, "--json", "--from", str(seq + 1))
         if ended.code != EXIT_DAMAGE or json.loads(ended.out)["seq"] != seq + 1:
             raise Failure(f"after the forged snapshot: {ended}{ended.out.decode()}")

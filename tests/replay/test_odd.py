@@ -82,6 +82,30 @@ class Odd(unittest.TestCase):
         os.remove(self.file("WITNESS"))
         verified("missing", "WITNESS is missing")
 
+    def test_damage_as_json(self):
+        """verify --json says every damage as one object, and stderr the same."""
+        log = self.file("data.mdb")
+        with open(log, "rb") as f:
+            whole = f.read()
+        found = set()
+        damages = [whole[:size] for size in range(4096, len(whole), len(whole) // 8)]  # cut short
+        for at in range(1000, len(whole), len(whole) // 40):
+            damages.append(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1:])
+        for bytes_ in damages:
+            with open(log, "wb") as f:
+                f.write(bytes_)
+            ended = folder.Ended([PROGRAM, "--data-dir", self.data, "verify", "--json"], seconds=20)
+            said = json.loads(ended.out)
+            if ended.code == 0:  # nothing is there
+                self.assertEqual(said["to"], COMMANDS, str(ended))
+                continue
+            self.assertEqual(ended.code, 4, str(ended))
+            self.assertEqual(said["file"], log, str(ended))
+            self.assertIn(f"boskos-replay: {said['error']}\n", ended.err.decode(), str(ended))
+            self.assertTrue(said["seq"] is None or f" {said['seq']}" in said["error"], str(ended))
+            found.add(said["seq"])
+        self.assertTrue(None in found and len(found) > 3, f"some numbers were expected to be known: {found}")
+
     def test_folder_that_cannot_be_listed(self):
         os.chmod(self.file(""), 0o311)
         program = shutil.copy(PROGRAM, self.top)
