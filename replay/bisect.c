@@ -317,6 +317,7 @@ static int find_ends(struct bisect *b)
     if (err == 0) err = point_find(r->source, &r->span, &o->bad, 0, &b->bad, &r->problem);
     if (err != 0) return err;
     if (b->good < b->bad) return 0;
+    r->is_backwards = true;
     return replay_fail(r, BOSKOS_E_NOT_FOUND,
                        "--good %s (command %" PRIu64 ") is not before --bad %s (command %" PRIu64
                        ")",

@@ -12,7 +12,7 @@
 #include "base/duration.h"
 #include "replay/changes.h"
 #include "replay/kept.h"
-#include "replay/replay.h"
+#include "replay/occurs.h"
 #include "replay/say.h"
 #include "statemachine/table.h"
 #include "wire/wire.h"
@@ -548,11 +548,24 @@ static void print_rest(struct diff *d)
               "resources changed in between and are as before\n");
 }
 
+// No difference is an answer about names that occur.
+static int check_names(struct diff *d, struct occurs *names)
+{
+    occurs_in_state(names, walk_state(d->walk));
+    if (occurs_all(names)) return 0;
+    walk_close(d->walk); // one state at a time
+    d->walk = NULL;
+    return occurs_check(d->r, names);
+}
+
 static int compare(struct diff *d)
 {
     const struct options *o = d->r->options;
     struct sm *sm = walk_state(d->walk);
     bool has_queues = o->resource == NULL && o->owner == NULL;
+    struct occurs names;
+    occurs_init(&names, o);
+    occurs_in_state(&names, sm);
     d->config = config_hash(sm);
     if (has_queues) {
         sm_queues(sm, sm_time_ns(sm), keep_entry, d);
@@ -566,8 +579,9 @@ static int compare(struct diff *d)
         print_cycles(d);
     }
     if (has_queues && o->type == NULL) print_config(d);
-    print_rest(d);
-    return 0;
+    if (d->differences == 0 && d->returned == 0) err = check_names(d, &names);
+    if (err == 0) print_rest(d);
+    return err;
 }
 
 static void diff_release(struct diff *d)

@@ -231,14 +231,14 @@ static bool check_kind(struct reader *r)
                      kind);
 }
 
-// Most commands name no owner, type or request: an empty one would be all of those.
-static bool check_filters(struct reader *r)
+// Nothing has an empty name. An owner may be empty: then it is nobody.
+static bool check_names(struct reader *r)
 {
     const struct options *o = r->options;
     const struct {
         const char *name, *value;
     } filters[] = {
-        {"resource", o->resource}, {"owner", o->owner}, {"type", o->type}, {"request", o->request}};
+        {"resource", o->resource}, {"type", o->type}, {"state", o->state}, {"request", o->request}};
     for (uint32_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++) {
         if (filters[i].value != NULL && filters[i].value[0] == '\0')
             return cli_wrong(&r->cli, "--%s: it is empty", filters[i].name);
@@ -270,13 +270,19 @@ static bool check_bisect(struct reader *r)
     return true;
 }
 
+static bool has_to_path(struct reader *r, const char *missing)
+{
+    const char *path = r->options->to_path;
+    if (path == NULL) return cli_wrong(&r->cli, "%s", missing);
+    return path[0] != '\0' || cli_wrong(&r->cli, "--to: it is empty");
+}
+
 static bool check_command(struct reader *r)
 {
     const struct options *o = r->options;
     struct point p;
     switch (o->command) {
     case REPLAY_LOG:
-        if (!check_filters(r)) return false;
         if (o->reverse && o->follow)
             return cli_wrong(&r->cli, "log: --reverse and --follow: give one");
         if (o->follow && o->to.kind != POINT_NONE)
@@ -302,14 +308,16 @@ static bool check_command(struct reader *r)
             return cli_wrong(&r->cli,
                              "export: --redact replaces userdata, --with-userdata keeps it: give "
                              "one");
-        return o->to_path != NULL || cli_wrong(&r->cli, "export: give --to FILE");
-    case REPLAY_BACKUP: return o->to_path != NULL || cli_wrong(&r->cli, "backup: give --to DIR");
+        return has_to_path(r, "export: give --to FILE");
+    case REPLAY_BACKUP: return has_to_path(r, "backup: give --to DIR");
     case REPLAY_SHOW:
         return !o->json || !o->kubernetes ||
                cli_wrong(&r->cli, "show: --json and --kubernetes: give one");
-    case REPLAY_INFO:
     case REPLAY_WHO:
+        return o->arguments[0][0] != '\0' || cli_wrong(&r->cli, "who: the name is empty");
     case REPLAY_HELD_BY:
+        return o->arguments[0][0] != '\0' || cli_wrong(&r->cli, "held-by: the owner is empty");
+    case REPLAY_INFO:
     case REPLAY_VERIFY: return true;
     }
     ASSERT(false && "a command that exists");
@@ -328,7 +336,7 @@ static bool check(struct reader *r)
     if (o->file != NULL && o->data_dir != NULL)
         return cli_wrong(&r->cli, "--file and --data-dir: give one");
     if (o->data_dir == NULL) o->data_dir = DATA_DIR;
-    return check_flags(r) && read_to(r) && check_command(r);
+    return check_flags(r) && check_names(r) && read_to(r) && check_command(r);
 }
 
 // What begins with a dash and a digit is a point in time.

@@ -18,7 +18,7 @@ int place_check(struct replay *r)
 {
     const char *to = r->options->to_path;
     if (r->options->file != NULL) return 0; // nothing is known of where it comes from
-    char parent[PATH_MAX], named[PATH_MAX], journal[PATH_MAX];
+    char parent[PATH_MAX], named[PATH_MAX], data[PATH_MAX], journal[PATH_MAX];
     size_t size = strlen(to);
     while (size > 1 && to[size - 1] == '/')
         size--;
@@ -30,6 +30,12 @@ int place_check(struct replay *r)
         return replay_fail(r, BOSKOS_E_IO, "--to: \"%s\" is no name of a place", to);
     if (realpath(named, parent) == NULL)
         return replay_fail(r, BOSKOS_E_IO, "--to: %s cannot be made: %s", to, strerror(errno));
+    if (realpath(r->options->data_dir, data) == NULL)
+        return replay_fail(r, BOSKOS_E_IO, "%s: %s", r->options->data_dir, strerror(errno));
+    if (is_in(parent, data))
+        return replay_fail(r, BOSKOS_E_IN_USE,
+                           "--to: %s is in the folder that is read; choose another place", to);
+    // The journal may be elsewhere, behind a link.
     written = snprintf(named, sizeof(named), "%s/journal", r->options->data_dir);
     if (written < 0 || (size_t)written >= sizeof(named) || realpath(named, journal) == NULL)
         return replay_fail(r, BOSKOS_E_IO, "%s: %s", r->options->data_dir, strerror(errno));

@@ -6,8 +6,9 @@
 
 #include "replay/replay.h"
 
-// Refuses --to for a place in the journal that is read, or beside it under a name that a daemon
-// would take for one. BOSKOS_E_IN_USE; BOSKOS_E_IO when its parent is not there.
+// Refuses --to for a place in the folder that is read. Its journal may be elsewhere, behind a link:
+// also for one in there, or beside it under a name that a daemon would take for a journal.
+// BOSKOS_E_IN_USE; BOSKOS_E_IO when its parent is not there.
 int place_check(struct replay *r);
 
 #endif

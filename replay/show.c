@@ -3,10 +3,14 @@
 
 #include "base/duration.h"
 #include "replay/kubernetes.h"
+#include "replay/occurs.h"
+#include "replay/say.h"
 #include "replay/state_json.h"
 #include "wire/wire.h"
 
 #include "base/banned.h"
+
+#define CONFIG_PROBLEM "the config of the state cannot be decoded"
 
 static bool is_wanted(const char *filter, struct text t)
 {
@@ -190,7 +194,47 @@ static void print_cycles(struct replay *r, struct sm *sm)
     }
 }
 
-static void show_readable(struct replay *r, struct sm *sm)
+static void print_config_entry(struct output *out, const struct sm_entry *e, uint32_t width)
+{
+    output_cell(out, e->type, width);
+    if (e->is_dynamic) {
+        output_format(out, "dynamic  min %" PRId64 "  max %" PRId64 "\n", e->min_count,
+                      e->max_count);
+    } else {
+        output_string(out, "static   ");
+        say_count(out, e->names_count, "name", "names");
+        output_string(out, "\n");
+    }
+    output_drain(out);
+}
+
+// What it says of each type; all of it is in --json. It has no state and no owner.
+static int print_config(struct replay *r, struct sm *sm)
+{
+    struct output *out = &r->out;
+    const struct options *o = r->options;
+    struct command c;
+    uint32_t width = 4, shown = 0;
+    if (!sm_has_config(sm) || o->state != NULL || o->owner != NULL) return 0;
+    struct command_decoder *decoder = command_decoder_new();
+    int err = command_decode(decoder, COMMAND_CONFIG, sm_config_bytes(sm), &c);
+    const struct command_config *config = &c.as.config;
+    for (uint32_t i = 0; err == 0 && i < config->entries_count; i++) {
+        if (is_wanted(o->type, config->entries[i].type)) widen(&width, config->entries[i].type);
+    }
+    for (uint32_t i = 0; err == 0 && i < config->entries_count; i++) {
+        if (!is_wanted(o->type, config->entries[i].type)) continue;
+        if (shown++ == 0) {
+            output_string(out, "\n");
+            heading(out, "CONFIG");
+        }
+        print_config_entry(out, &config->entries[i], width);
+    }
+    command_decoder_free(decoder);
+    return err == 0 ? 0 : replay_fail(r, err, CONFIG_PROBLEM);
+}
+
+static int show_readable(struct replay *r, struct sm *sm)
 {
     output_colour(&r->out, COLOUR_DIM);
     if (sm_seq(sm) == 0)
@@ -205,6 +249,7 @@ static void show_readable(struct replay *r, struct sm *sm)
     print_resources(r, sm);
     print_queues(r, sm);
     print_cycles(r, sm);
+    return print_config(r, sm);
 }
 
 int replay_show(struct replay *r)
@@ -216,13 +261,23 @@ int replay_show(struct replay *r)
     if (err != 0) return err;
     struct text texts[3];
     struct sm_filter filter = filter_of(r->options, texts);
+    struct occurs names;
+    occurs_init(&names, r->options);
+    occurs_in_state(&names, walk_state(w));
+    if (!occurs_all(&names)) {
+        walk_close(w); // one state at a time
+        w = NULL;
+        err = occurs_check(r, &names);
+        if (err == 0) err = replay_walk(r, at, &w);
+        if (err != 0) return err;
+    }
     if (r->options->kubernetes) {
         err = replay_kubernetes(r, walk_state(w), &filter);
     } else if (r->options->json) {
         err = replay_state_json(&r->out, walk_state(w), &filter);
-        if (err != 0) (void)replay_fail(r, err, "the config of the state cannot be decoded");
+        if (err != 0) (void)replay_fail(r, err, CONFIG_PROBLEM);
     } else {
-        show_readable(r, walk_state(w));
+        err = show_readable(r, walk_state(w));
     }
     walk_leave(w);
     return err;

@@ -177,7 +177,9 @@ static int note_acquire(struct why *y, struct command_decoder *decoder, const st
     if (record->kind != COMMAND_ACQUIRE) return 0;
     int err = command_decode(decoder, record->kind, record->payload, &c);
     if (err != 0)
-        return replay_fail(y->r, BOSKOS_E_CORRUPT, "record %" PRIu64 ": it is no acquire",
+        return replay_fail(y->r, BOSKOS_E_CORRUPT, "%s%s: record %" PRIu64 " is no acquire",
+                           source_name(y->r->source),
+                           source_journal(y->r->source) != NULL ? "/journal/data.mdb" : "",
                            record->seq);
     c.seq = record->seq;
     c.time_ns = record->time_ns;

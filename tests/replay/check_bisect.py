@@ -123,8 +123,8 @@ def check_ends(past, commands):
     past.must_fail(1, f"the state after {commands} is not to be told, --bad says", 0, commands, "--run", "exit 125")
     past.must_fail(1, "the state after 0 is not to be told, --good says", 0, commands,
                    "--run", "exit $((BOSKOS_SEQ > 0 ? 1 : 125))")
-    past.must_fail(1, "is not before", commands, commands, "--run", "true")
-    past.must_fail(1, "is not before", 2, 1, "--run", "true")
+    past.must_fail(2, "is not before", commands, commands, "--run", "true")
+    past.must_fail(2, "is not before", 2, 1, "--run", "true")
     past.must_fail(1, "there is no command", 0, commands + 1, "--run", "true")
     for name in ("stuck", "stuck:", "stuck:0", "stuck:-1m", "stuck:soon", "min-counts", ""):
         past.must_fail(2, "is none of no-double-lease min-count stuck:DURATION", 0, commands, "--invariant", name)

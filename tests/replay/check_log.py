@@ -5,7 +5,7 @@ usage: check_log.py BOSKOS_REPLAY MAKE_HISTORY [--seed S] [--commands N]
 
 Backwards is forwards turned round, whether the parts between two snapshots are smaller or larger than what is written at
 once. Output that cannot be written is an error, also of what follows. A log that ends before one of its snapshots has lost
-its end. Nothing is exported into the journal. A seed repeats a run. Exit code 1 after the first difference.
+its end. Nothing is exported into the folder. A seed repeats a run. Exit code 1 after the first difference.
 """
 
 import os
@@ -54,10 +54,12 @@ def check_lost_end(past, short, tmp):
 def check_places(past):
     journal = os.path.join(past.top, "journal")
     before = folder.look(past.top)
-    for place in (os.path.join(journal, "snapshot-00000000000000000050"), os.path.join(past.top, "journal.new")):
-        ended = past.run("export", "--to", place)
-        if ended.code != 1 or b"belongs to the journal" not in ended.err:
-            raise Wrong(f"it was to be refused: {ended}")
+    for place in (os.path.join(journal, "snapshot-00000000000000000050"), os.path.join(past.top, "journal.new"),
+                  os.path.join(past.top, "mine"), os.path.join(past.top, "journal", "..", "mine") + "/"):
+        for command in ("export", "backup"):
+            ended = past.run(command, "--to", place)
+            if ended.code != 1 or b"is in the folder that is read" not in ended.err:
+                raise Wrong(f"it was to be refused: {ended}")
     if folder.look(past.top) != before:
         raise Wrong("the folder has changed")
 

@@ -206,10 +206,16 @@ class BackupTest(boskosd.DaemonTest):
         os.mkdir(full)
         boskosd.put_file(os.path.join(full, "file"), "x")
         for to, text in ((full, "not empty"), (data_dir, "not empty"), (full + "/file", "folder"),
-                         (os.path.join(self.folder, "no", "where"), "No such file"), ("", "no name"),
-                         (data_dir + "/journal/copy", "belongs to"), (data_dir + "/journal.repaired/", "belongs to")):
+                         (os.path.join(self.folder, "no", "where"), "No such file"),
+                         (data_dir + "/journal/copy", "is in the folder"), (data_dir + "/mine/", "is in the folder")):
             done = self.replay(data_dir, "backup", "--to", to, code=1)
             self.assertIn(text, done.err.decode())
+        linked = os.path.join(self.folder, "linked")  # its journal is elsewhere
+        os.mkdir(linked)
+        os.symlink(data_dir + "/journal", linked + "/journal")
+        for to in (data_dir + "/journal/copy", data_dir + "/journal.repaired/"):
+            done = self.replay(linked, "backup", "--to", to, code=1)
+            self.assertIn("belongs to", done.err.decode())
         self.assertEqual(os.listdir(full), ["file"])
         self.assertEqual(folder.changes(before, folder.look(data_dir)), [])
         # A folder that is there and empty is taken as it is, and a slash at the end does no harm.
