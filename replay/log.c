@@ -16,6 +16,8 @@ struct log_command {
     struct walk *walk;
     struct spool *spool; // with --reverse
     uint64_t printed;
+    struct command_decoder *decoder;
+    bool is_about_type; // the present command is about the type that --type names
 };
 
 // ---- which ones -----------------------------------------------------------------
@@ -68,28 +70,141 @@ static bool has_resource(const struct walk_step *step, const struct sm_change *c
     return has;
 }
 
+// An empty owner is nobody: who sends what comes by itself, and has what is unowned.
 static bool has_owner(const struct walk_step *step, const struct sm_change *changes, uint32_t count,
                       struct text owner)
 {
     bool has = text_equal(command_owner(&step->command), owner);
-    for (uint32_t i = 0; i < count && !has; i++)
-        has =
-            text_equal(changes[i].before.owner, owner) || text_equal(changes[i].after.owner, owner);
+    for (uint32_t i = 0; i < count && !has; i++) {
+        has = (changes[i].was_there && text_equal(changes[i].before.owner, owner)) ||
+              (changes[i].is_there && text_equal(changes[i].after.owner, owner));
+    }
     return has;
 }
 
-static bool has_type(const struct walk_step *step, const struct sm_change *changes, uint32_t count,
+// ---- of a type ------------------------------------------------------------------
+//
+// A command may be about a type that it does not name, and change nothing. What it names is then
+// looked up in the state that it meets.
+
+static bool is_of_type(struct sm *sm, struct text name, struct text type)
+{
+    struct sm_resource r;
+    return sm_find(sm, name, &r) == 0 && text_equal(r.type, type);
+}
+
+static bool has_name_of_type(struct sm *sm, struct text names, struct text type)
+{
+    struct text one;
+    for (uint32_t at = 0; command_next_name(names, &at, &one);) {
+        if (is_of_type(sm, one, type)) return true;
+    }
+    return false;
+}
+
+static bool has_entry(const struct sm_entry *entries, uint32_t count, struct text type)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (text_equal(entries[i].type, type)) return true;
+    }
+    return false;
+}
+
+static bool has_import(const struct command_import *c, struct text type)
+{
+    bool has = has_entry(c->cycles, c->cycles_count, type);
+    for (uint32_t i = 0; i < c->resources_count && !has; i++)
+        has = text_equal(c->resources[i].type, type);
+    return has;
+}
+
+// Has the config in force, or the import that waits for one, the type? A config that leaves it out
+// is about it, too.
+static bool is_configured(struct log_command *l, struct text type)
+{
+    struct sm *sm = walk_state(l->walk);
+    struct command c;
+    struct text imported = sm_imported_bytes(sm);
+    if (imported.size > 0 && command_decode(l->decoder, COMMAND_IMPORT, imported, &c) == 0)
+        return has_import(&c.as.import, type);
+    if (!sm_has_config(sm) ||
+        command_decode(l->decoder, COMMAND_CONFIG, sm_config_bytes(sm), &c) != 0) {
+        return false;
+    }
+    return has_entry(c.as.config.entries, c.as.config.entries_count, type);
+}
+
+struct sweep {
+    struct text type;
+    uint64_t now_ns;
+    bool is_found;
+};
+
+static bool look_at_entry(void *context, const struct sm_queue_entry *e)
+{
+    struct sweep *s = context;
+    s->is_found = s->now_ns > e->deadline_ns && text_equal(e->type, s->type);
+    return !s->is_found;
+}
+
+// Is a request for the type dead at that time, so that it is swept?
+static bool is_swept(struct sm *sm, uint64_t now_ns, struct text type)
+{
+    struct sweep s = {type, now_ns, false};
+    if (sm_queue_entries(sm) > 0) sm_queues(sm, 0, look_at_entry, &s);
+    return s.is_found;
+}
+
+static bool is_about_type(struct log_command *l, const struct command *c, struct text type)
+{
+    struct sm *sm = walk_state(l->walk);
+    struct subject s = subject_of(c);
+    switch (c->kind) {
+    case COMMAND_ACQUIRE:
+    case COMMAND_RESET: return text_equal(s.type, type);
+    case COMMAND_ACQUIREBYSTATE: return has_name_of_type(sm, s.names, type);
+    case COMMAND_RELEASE:
+    case COMMAND_UPDATE:
+    case COMMAND_CLEAN: return is_of_type(sm, s.resource, type);
+    case COMMAND_CONFIG:
+        return has_entry(c->as.config.entries, c->as.config.entries_count, type) ||
+               is_configured(l, type);
+    case COMMAND_IMPORT: return has_import(&c->as.import, type);
+    case COMMAND_EXPIRE: return is_swept(sm, c->time_ns, type);
+    case COMMAND_CLOCK: // these let those live that were alive at the command before
+    case COMMAND_STARTED:
+    case COMMAND_REPAIRED: return is_swept(sm, sm_time_ns(sm), type);
+    case COMMAND_REAP: break; // only what it changes
+    }
+    return false;
+}
+
+static bool has_type(bool is_about, const struct sm_change *changes, uint32_t count,
                      struct text type)
 {
-    bool has = text_equal(subject_of(&step->command).type, type);
+    bool has = is_about;
     for (uint32_t i = 0; i < count && !has; i++)
         has = text_equal(changes[i].before.type, type) || text_equal(changes[i].after.type, type);
     return has;
 }
 
-static bool is_wanted(const struct options *o, const struct walk_step *step,
+// ---- one after the other ----------------------------------------------------------
+
+static int next_step(struct log_command *l, const struct walk_step **ret_step)
+{
+    struct replay *r = l->r;
+    if (r->options->type != NULL) {
+        int err = walk_peek(l->walk, ret_step, &r->problem);
+        if (err != 0) return err;
+        l->is_about_type = is_about_type(l, &(*ret_step)->command, text_from(r->options->type));
+    }
+    return walk_next(l->walk, ret_step, &r->problem);
+}
+
+static bool is_wanted(const struct log_command *l, const struct walk_step *step,
                       const struct sm_change *changes, uint32_t count)
 {
+    const struct options *o = l->r->options;
     const struct command *c = &step->command;
     if (o->refused && step->result.reason == SM_OK) return false;
     if (o->kind != NULL && strcmp(o->kind, command_kind_name(c->kind)) != 0) return false;
@@ -97,10 +212,8 @@ static bool is_wanted(const struct options *o, const struct walk_step *step,
         return false;
     return (o->resource == NULL || has_resource(step, changes, count, text_from(o->resource))) &&
            (o->owner == NULL || has_owner(step, changes, count, text_from(o->owner))) &&
-           (o->type == NULL || has_type(step, changes, count, text_from(o->type)));
+           (o->type == NULL || has_type(l->is_about_type, changes, count, text_from(o->type)));
 }
-
-// ---- one after the other ----------------------------------------------------------
 
 static int print_step(struct log_command *l, const struct walk_step *step, uint64_t last)
 {
@@ -108,7 +221,7 @@ static int print_step(struct log_command *l, const struct walk_step *step, uint6
     const struct sm_change *changes;
     uint32_t count;
     walk_changes(l->walk, &changes, &count);
-    if (!is_wanted(r->options, step, changes, count)) return 0;
+    if (!is_wanted(l, step, changes, count)) return 0;
     l->printed++;
     if (r->options->json)
         entry_json(&r->out, step, changes, count);
@@ -130,7 +243,7 @@ static int print_stretch(struct log_command *l, uint64_t to)
     const struct walk_step *step = NULL;
     uint64_t begun = sm_seq(walk_state(l->walk));
     while (sm_seq(walk_state(l->walk)) < to) {
-        int err = walk_next(l->walk, &step, &r->problem);
+        int err = next_step(l, &step);
         if (err != 0) return err;
         err = print_step(l, step, r->span.last);
         if (err != 0) return err;
@@ -145,7 +258,7 @@ static int follow(struct log_command *l)
     struct replay *r = l->r;
     const struct walk_step *step = NULL;
     for (;;) {
-        int err = walk_next(l->walk, &step, &r->problem);
+        int err = next_step(l, &step);
         if (err == 0) {
             err = print_step(l, step, r->span.last);
             if (err != 0) return err;
@@ -221,7 +334,9 @@ int replay_log(struct replay *r)
     uint64_t from = 0, to = 0;
     int err = replay_stretch(r, &from, &to);
     if (err != 0) return err;
+    l.decoder = command_decoder_new();
     err = r->options->reverse ? print_reversed(&l, from, to) : print_forward(&l, from, to);
+    command_decoder_free(l.decoder);
     if (err == 0 && l.printed == 0 && is_filtered(r->options)) {
         return replay_fail(r, BOSKOS_E_NOT_FOUND,
                            "no command from %" PRIu64 " to %" PRIu64 " is like that", from, to);
