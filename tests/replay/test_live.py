@@ -25,7 +25,7 @@ SECONDS = 8  # that readers read
 START_SECONDS = 5  # that a daemon waits for a reader
 SLOW_SECONDS = 0.25  # for one request of a hundred, on a machine that does other things too
 
-# What is asked, and whether what is asked for may be gone.
+# What is asked, and whether what is asked for may be gone. VAN is what `client` holds all the time, SEQ its last command.
 QUESTIONS = [
     (("show", "--json"), False),
     (("info", "--json"), True),
@@ -35,14 +35,20 @@ QUESTIONS = [
     (("diff", "--json", "-700ms", "-200ms"), True),
     (("usage", "--json", "--from", "-1s"), True),
     (("verify", "--json"), True),
+    (("log", "--json", "--reverse", "--from", "-300ms"), True),
+    (("who", "VAN", "--json"), True),
+    (("who", "car-1", "--json", "--at", "-300ms"), True),
+    (("held-by", "client", "--json"), True),
+    (("why", "SEQ", "--json"), True),
+    (("why", "--request", "visit", "--json"), True),
 ]
 
 
 class Readers:
     """Threads that ask one question after the other until told to stop."""
 
-    def __init__(self, data_dir, count):
-        self.data_dir, self.faults, self.answers, self.stopping = data_dir, [], {}, False
+    def __init__(self, data_dir, client, count):
+        self.data_dir, self.client, self.faults, self.answers, self.stopping = data_dir, client, [], {}, False
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(count)]
         for t in self._threads:
@@ -53,8 +59,9 @@ class Readers:
         while not self.stopping:
             words, may_be_gone = QUESTIONS[at % len(QUESTIONS)]
             at += 1
-            done = folder.Ended([REPLAY, "--data-dir", self.data_dir, *words])
-            fault = self._look_at(done, may_be_gone)
+            now = {"VAN": self.client.name_held, "SEQ": str(self.client.last_seq)}
+            done = folder.Ended([REPLAY, "--data-dir", self.data_dir, *[now.get(word, word) for word in words]])
+            fault = self._look_at(done, may_be_gone) or self._look_into(done, words)
             with self._lock:
                 if fault:
                     self.faults.append(f"{fault}: {done}")
@@ -72,6 +79,19 @@ class Readers:
             json.loads(line)
         return None
 
+    def _look_into(self, done, words):
+        """What is known of an answer: the van is client's, since a command that may be no longer kept."""
+        if done.code != 0 or words[0] not in ("who", "held-by", "why"):
+            return None
+        said = json.loads(done.out)
+        if words[:2] == ("who", "VAN") and (said["owner"], said["lease"]["end"]) != ("client", None):
+            return "the van was expected to be client's"
+        if words[0] == "held-by" and [lease["resource"] for lease in said["leases"]] != [self.client.name_held]:
+            return "client was expected to hold the van"
+        if words[0] == "why" and (said["status"], said["outcome"]) not in ((200, "done"), (200, "granted")):
+            return "client's commands were expected to be granted"
+        return None
+
     def stop(self):
         self.stopping = True
         for t in self._threads:
@@ -79,13 +99,23 @@ class Readers:
 
 
 class Client(threading.Thread):
-    """Sends heartbeats and notes how long each took."""
+    """Sends heartbeats and notes how long each took; now and then it also visits the other van."""
 
     def __init__(self, daemon):
         super().__init__()
         self.name_held = daemon.acquire(type="van", owner="client").json["name"]  # the load takes every car
-        self.daemon_port, self.took, self.stopping = daemon.port, [], False
+        self.daemon_port, self.took, self.stopping, self.last_seq = daemon.port, [], False, 0
+        with boskosd.Connection(self.daemon_port) as c:
+            self.visit(c)
         self.start()
+
+    def visit(self, c):
+        reply = c.request("POST", boskosd.target("/acquire", type="van", state="free", dest="busy", owner="guest",
+                                                 request_id="visit"))
+        assert reply.status == 200, reply
+        reply = c.request("POST", boskosd.target("/release", name=reply.json["name"], owner="guest", dest="free"))
+        assert reply.status == 200, reply
+        self.last_seq = reply.seq
 
     def run(self):
         with boskosd.Connection(self.daemon_port) as c:
@@ -94,6 +124,9 @@ class Client(threading.Thread):
                 reply = c.request("POST", boskosd.target("/update", name=self.name_held, owner="client", state="busy"))
                 self.took.append(time.monotonic() - began)
                 assert reply.status == 200, reply
+                self.last_seq = reply.seq
+                if len(self.took) % 20 == 0:
+                    self.visit(c)
 
     def stop(self):
         """Seconds that one of a hundred took, or longer."""
@@ -149,7 +182,7 @@ class Live(LiveTest):
     def test_readers_in_a_loop(self):
         d, load = self.trimming_daemon()
         client = Client(d)
-        readers = Readers(d.data_dir, 2)
+        readers = Readers(d.data_dir, client, 2)
         time.sleep(SECONDS / 2)
         pages = d.used_pages()
         time.sleep(SECONDS / 2)
@@ -241,6 +274,49 @@ class Live(LiveTest):
         thread.join(folder.SECONDS_MAX)
         self.assertEqual(process.stderr.read(), b"")
         self.assertEqual(seen, list(range(1, last + 1)))
+        self.check_unharmed(d)
+
+
+    def test_follow_what_is_trimmed(self):
+        """What follows closely sees every command; what is held up for too long is told what is kept."""
+        d, load = self.trimming_daemon()
+
+        def follow():
+            """A reader that has its first line; what the line is of may be trimmed before it is there."""
+            for _ in range(10):
+                process = self.start_replay(d, "log", "--json", "--follow", "--from", "-100ms")
+                line = process.stdout.readline()
+                if line:
+                    return process, json.loads(line)["seq"]
+                self.assertEqual(process.wait(folder.SECONDS_MAX), 3)
+            return self.fail("it was expected to begin")
+
+        close, first = follow()
+        seen = [first]
+
+        def read():
+            with open(close.stdout.fileno(), "rb", closefd=False) as lines:
+                seen.extend(json.loads(line)["seq"] for line in lines)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        held_up, begun = follow()
+        time.sleep(2)
+        beyond = d.seq() + 4096  # more than it can have read ahead
+        self.eventually("the log is trimmed behind both", lambda: d.figure("boskosd_log_first_seq") > beyond)
+        out, said = held_up.communicate(timeout=folder.SECONDS_MAX)
+        self.assertEqual(held_up.returncode, 3, said)
+        self.assertRegex(said.decode(), r"\Aboskos-replay: .* is no longer kept; compacted: oldest is \d+ at \S+\n\Z")
+        seqs = [json.loads(line)["seq"] for line in out.splitlines()]
+        self.assertEqual(seqs, list(range(begun + 1, begun + 1 + len(seqs))))
+        load.stop()
+        last = d.seq()
+        time.sleep(1)
+        self.assertIsNone(close.poll(), "it was expected to go on")
+        close.terminate()
+        thread.join(folder.SECONDS_MAX)
+        self.assertEqual(close.stderr.read(), b"")
+        self.assertEqual(seen, list(range(first, last + 1)))
         self.check_unharmed(d)
 
 
