@@ -88,16 +88,16 @@ class Cleaner(ProgramTest):
         seq = self.d.seq()
         self.once("--config", path, "--once")
         self.assertEqual(self.d.seq(), seq, "something was done")
-        self.proxy.only, self.proxy.script = "/v1/resources", ["empty"] * 9  # as the original server
+        self.proxy.is_original = True
         done = self.once("--config", path, "--once")
         self.assertIn("car-1 is in toBeDeleted, and in the config by its name", done.stderr)
         self.assertEqual(self.states("car-1", "van-1"), [("toBeDeleted", "")] * 2)
 
     def test_a_type_that_left_the_config(self):
         """At boskosd it is seen; at the original server it is remembered."""
-        for original in (False, True):
-            with self.subTest(original=original):
-                self.proxy.is_original = original
+        for is_original in (False, True):
+            with self.subTest(original=is_original):
+                self.proxy.is_original = is_original
                 self.file("cleaner-config", self.CONFIG)
                 p = self.start("--config", self.path, "--period=50ms")
                 self.eventually("it is ready", lambda: "is ready" in p.log())
@@ -127,7 +127,7 @@ class Cleaner(ProgramTest):
 
     def test_at_the_original_server(self):
         name = self.doom("car-1", "gone", present=("car-1",))
-        self.proxy.only, self.proxy.script = "/v1/resources", ["empty"] * 1000
+        self.proxy.is_original = True
         done = self.clean()
         self.assertIn("not boskosd", done.stderr)
         self.assertFalse(self.is_there(name))
