@@ -1,5 +1,6 @@
 """boskosctl, the original and ours, against boskosd and the original server: what they print and how they end."""
 
+import functools
 import json
 import os
 import re
@@ -61,13 +62,14 @@ class Ctl:
 OPERATIONS = []
 
 
-def operation(name, ours=None):
+def operation(name, ours=None, whose=(THEIRS, OURS)):
     """A function `work(ctl, type)` with a type of its own. It returns what was said, as a list, and what to expect.
 
     `ours`: why ours says something else, where it does; then the function returns a third: what ours says.
+    `whose`: the programs that have it.
     """
     def note(work):
-        OPERATIONS.append((name, work, ours))
+        OPERATIONS.append((name, work, ours, whose))
         return work
 
     return note
@@ -365,6 +367,107 @@ def credentials(ctl, type):
             [Said(0, printed(type, f"{type}-1"), "")])
 
 
+# ---- what ours alone has --------------------------------------------------------
+
+only_ours = functools.partial(operation, whose=(OURS,))
+
+
+@only_ours("update, with notes")
+def update(ctl, type):
+    name = take(ctl.server, type, owner="ann")
+    said = [ctl("update", "--name", name, "--state", "busy", "--userdata", "a=b", "--userdata", "c=<d>"),
+            ctl("update", "--name", name, "--state", "busy", "--userdata", "a=")]
+    ctl.server.release(name, dest="looked-at")
+    expect_equal(take_whole(ctl.server, type, "looked-at")["userdata"], {"c": "<d>"}, "the userdata")
+    return said, [Said(0, f'updated resource "{name}"\n', "")] * 2
+
+
+@only_ours("update of another's lease")
+def update_refused(ctl, type):
+    name = take(ctl.server, type)
+    return ([ctl("update", "--name", name, "--state", "busy")],
+            [failed(f'failed to update resource "{name}": status 401 Unauthorized, status code 401 updating {name}: '
+                    f"Update failed: {name} - busy (ann): owner mismatch request by ann, currently owned by other")])
+
+
+@only_ours("reset")
+def reset(ctl, type):
+    names = [take(ctl.server, type), take(ctl.server, type)]
+    said = [ctl("reset", "--type", type, "--state", "busy", f"--expire={age}", "--target-state", "dirty")
+            for age in ("1h", "-1s", "-1s")]
+    expect_equal(counts(ctl.server, type), ({"dirty": 2}, {"": 2}), "the metric")
+    found = [Said(s.code, json.loads(s.out), s.err) for s in said]
+    return found, [Said(0, {}, ""), Said(0, {n: "other" for n in names}, ""), Said(0, {}, "")]
+
+
+@only_ours("wait: until there is one, and in vain")
+def wait_for_type(ctl, type):
+    name = take(ctl.server, type)
+    p = ctl.start("wait", "--type", type, "--state", "ready", "--timeout", "1m")
+    time.sleep(0.5)
+    expect(p.poll() is None, "it did not wait")
+    expect_equal(ctl.server.release(name, dest="ready", owner="other").status, 200, "the status of the release")
+    return ([ctl.end(p), ctl("wait", "--type", type, "--state", "ready", "--count", "2", "--timeout", "1s")],
+            [Said(0, "", ""), failed("failed to wait: the timeout is over, and it is not so yet")])
+
+
+@only_ours("run: the lease in the environment, the exit code, and the release")
+def run_command(ctl, type):
+    said = ctl("run", *lease(type), "--release-state", "clean", "--", "sh", "-c", 'echo "$BOSKOS_RESOURCE_NAME"; exit 7')
+    expect_equal(counts(ctl.server, type), ({"clean": 1, "free": 1}, {"": 2}), "the metric")
+    return [said], [Said(7, f"{type}-1\n", "")]
+
+
+@only_ours("run: heartbeats meanwhile; SIGTERM ends it and gives back")
+def run_beats(ctl, type):
+    p = ctl.start("run", *lease(type), "--period", "200ms", "--", "sleep", "60")
+    eventually("it has one", lambda: counts(ctl.server, type)[0].get("busy") == 1)
+    for _ in range(5):
+        time.sleep(0.8)
+        reset = ctl.server.call("POST", "/reset", type=type, state="busy", expire="3s", dest="lost")
+        expect_equal((reset.status, reset.json), (200, {}), "a reset of what is alive")
+    p.send_signal(signal.SIGTERM)
+    said = ctl.end(p)
+    expect_equal(counts(ctl.server, type), ({"dirty": 1, "free": 1}, {"": 2}), "the metric")
+    return [said], [Said(128 + signal.SIGTERM, "", "")]
+
+
+@only_ours("run: a lease that is taken away ends it, and what is another's stays")
+def run_loses(ctl, type):
+    p = ctl.start("run", *lease(type), "--period", "200ms", "--", "sleep", "60")
+    eventually("it has one", lambda: counts(ctl.server, type)[0].get("busy") == 1)
+    lost = ctl.server.call("POST", "/reset", type=type, state="busy", expire="-1s", dest="dirty").json
+    take(ctl.server, type, state="dirty")
+    said = ctl.end(p)
+    expect_equal(counts(ctl.server, type)[1], {"": 1, "other": 1}, "the owners")
+    return [said], [Said(125, "", f"boskosctl: the lease of {list(lost)[0]} is lost: it has another owner\n")]
+
+
+@only_ours("list, get, wait --name, release --with-leased, config --server-url: boskosd's alone")
+def only_boskosd(ctl, type):
+    """At the original server each is one line that says so, exit code 1, and nothing is done."""
+    name = take(ctl.server, type, owner="ann")
+    path = os.path.join(ctl.server.folder, f"{type}.yaml")
+    boskosd.put_file(path, config())
+    good = f"{path}: good: {len(OPERATIONS)} static entries with {2 * len(OPERATIONS)} names, 0 dynamic\n"
+    said = [ctl("list", "--type", type, "-o", "name"), ctl("get", name, "-o", "name"),
+            ctl("wait", "--name", name, "--state", "busy", "--timeout", "10s"),
+            ctl("config", path),
+            ctl("release", "--name", name, "--target-state", "dirty", "--with-leased")]
+    if ctl.server.kind == OURS:
+        expect_equal(counts(ctl.server, type)[0], {"dirty": 1, "free": 1}, "the metric")
+        good += "adds 0, deletes 0, delays 0\n"
+        return said, [Said(0, f"{type}-1\n{type}-2\n", ""), Said(0, f"{name}\n", ""), Said(0, "", ""),
+                      Said(0, good, ""), Said(0, f'released resource "{name}"\n', "")]
+    expect_equal(counts(ctl.server, type)[0], {"busy": 1, "free": 1}, "the metric")
+    one = f"URL is not boskosd: it has no /v1/resources/{name}"
+    return said, [failed("failed to list resources: URL is not boskosd: it has no /v1/resources"),
+                  failed(f'failed to get resource "{name}": {one}'), failed(f"failed to wait: {one}"),
+                  Said(1, good, "boskosctl: cannot list the resources of URL: URL is not boskosd: it has no "
+                       "/v1/resources\n"),
+                  failed(f'failed to look up what belongs to resource "{name}": {one}')]
+
+
 # ---- running them ---------------------------------------------------------------
 
 
@@ -381,7 +484,7 @@ def config():
 
 
 def attempt(ctl, number):
-    _, work, ours = OPERATIONS[number]
+    _, work, ours, _ = OPERATIONS[number]
     found, *wanted = work(ctl, type_of(number))
     differs = ours is not None and ctl.program == OURS
     expect_equal(found, wanted[1] if differs else wanted[0], "what it said")
@@ -394,7 +497,9 @@ def run(table, servers, programs):
     for kind in servers.kinds():
         for program, path in ((THEIRS, programs["boskosctl"]), (OURS, os.environ["BOSKOSCTL"])):
             ctl = Ctl(program, path, servers.start(kind, config()))
-            for number, (name, _, _) in enumerate(OPERATIONS):
+            for number, (name, _, _, whose) in enumerate(OPERATIONS):
+                if program not in whose:
+                    continue
                 jobs.append(lambda ctl=ctl, number=number, name=name: table.attempt(
                     "boskosctl", ctl.program, ctl.server.kind, name, lambda: attempt(ctl, number)))
     side_by_side(jobs)
