@@ -29,6 +29,32 @@ def check_backwards(past):
             raise Wrong(f"log --reverse {' '.join(words)} is not the log turned round")
 
 
+def check_types(past):
+    """--type has what names the type or a resource of it, or changes one. What sweeps queues or sets the config is left to the
+    scripts."""
+    types, wanted = {}, {}  # of the resources that are there; the commands of each type
+    apart = ("config", "import", "expire", "clock", "started", "repaired")
+    for c in past.ask("log"):
+        p = c["params"]
+        about = {p.get("type")} | {types.get(name) for name in [p.get("name"), *p.get("names", "").split(",")]} \
+            if c["kind"] not in (*apart, "clean") else {types.get(p.get("name"))}
+        for e in c["effects"]:
+            about.add(types.get(e["resource"]))
+            if e["to"] is None:
+                del types[e["resource"]]
+            elif "type" in e["to"]:
+                types[e["resource"]] = e["to"]["type"]
+            about.add(types.get(e["resource"]))
+        for type_ in about - {None} if c["kind"] not in apart else ():
+            wanted.setdefault(type_, []).append(c["seq"])
+    found = {type_: [c["seq"] for c in past.ask("log", "--type", type_) if c["kind"] not in apart] for type_ in wanted}
+    for type_, seqs in found.items():
+        if seqs != wanted[type_]:
+            raise Wrong(f"log --type {type_}: it differs in {sorted(set(seqs) ^ set(wanted[type_]))[:10]}")
+    if len(found) < 2:
+        raise Wrong(f"more types were expected: {found.keys()}")
+
+
 def check_full(past):
     """What is written to a full device is said to be lost, also while it follows."""
     for words in (["log"], ["log", "--follow"], ["log", "--reverse"]):
@@ -73,6 +99,7 @@ def main():
                 make_history(o, top, snapshot_every)
                 check_backwards(Asked(o.program, top))
             past = Asked(o.program, top)
+            check_types(past)
             check_full(past)
             check_places(past)
             # The same history, but half of it.
