@@ -28,6 +28,7 @@ static void end_for_fault(int number)
 {
     (void)number;
     ssize_t ignored = write(STDERR_FILENO, fault_line, strlen(fault_line));
+    (void)ignored;
     ignored = write(STDOUT_FILENO, fault_json, strlen(fault_json));
     (void)ignored;
     _exit(4);
