@@ -257,11 +257,10 @@ static int search(struct bisect *b)
 
 // ---- what was found -------------------------------------------------------------------------
 
-static void print_json(struct bisect *b, const struct walk_step *step,
-                       const struct sm_change *changes, uint32_t count)
+static void print_json(struct bisect *b, const struct walk_step *step)
 {
     struct output *out = &b->r->out;
-    entry_json(out, step, changes, count);
+    entry_json(out, b->walk, step, true);
     if (!b->has_invariant) return;
     out->line.size -= sizeof("}\n") - 1; // more follows
     output_string(out, ",\"why\":");
@@ -269,9 +268,10 @@ static void print_json(struct bisect *b, const struct walk_step *step,
     output_string(out, "}\n");
 }
 
-static void print_readable(struct bisect *b, const struct walk_step *step,
-                           const struct sm_change *changes, uint32_t count)
+static void print_readable(struct bisect *b, const struct walk_step *step)
 {
+    struct sm_change c;
+    uint32_t count = walk_changes(b->walk);
     struct output *out = &b->r->out;
     output_colour(out, COLOUR_BOLD);
     output_format(out, "the first bad command is %" PRIu64, b->bad);
@@ -283,10 +283,10 @@ static void print_readable(struct bisect *b, const struct walk_step *step,
     output_string(out, "\n\n");
     entry_line(out, step, count, step->command.seq);
     for (uint32_t i = 0; i < count; i++) {
-        const struct sm_change *c = &changes[i];
-        output_word(out, c->name);
-        output_string(out, !c->was_there ? "  made\n" : !c->is_there ? "  removed\n" : "\n");
-        output_change(out, c);
+        walk_change(b->walk, i, &c);
+        output_word(out, c.name);
+        output_string(out, !c.was_there ? "  made\n" : !c.is_there ? "  removed\n" : "\n");
+        output_change(out, &c);
         output_drain(out);
     }
 }
@@ -294,18 +294,15 @@ static void print_readable(struct bisect *b, const struct walk_step *step,
 static int print_first_bad(struct bisect *b)
 {
     const struct walk_step *step = NULL;
-    const struct sm_change *changes;
-    uint32_t count;
     int err = go_to(b, b->bad - 1);
     if (err != 0) return err;
     walk_trace(b->walk);
     err = walk_next(b->walk, &step, &b->r->problem);
     if (err != 0) return err;
-    walk_changes(b->walk, &changes, &count);
     if (b->r->options->json)
-        print_json(b, step, changes, count);
+        print_json(b, step);
     else
-        print_readable(b, step, changes, count);
+        print_readable(b, step);
     return 0;
 }
 

@@ -144,11 +144,12 @@ static int go_on(struct diff *d)
         if (err == BOSKOS_E_NOT_FOUND)
             return replay_fail(r, err, "the log ends before command %" PRIu64, d->later);
         if (err != 0) return err;
-        const struct sm_change *changes;
-        uint32_t count;
-        walk_changes(d->walk, &changes, &count);
-        for (uint32_t i = 0; i < count; i++)
-            note_change(d, &step->command, &changes[i]);
+        struct sm_change change;
+        uint32_t count = walk_changes(d->walk);
+        for (uint32_t i = 0; i < count; i++) {
+            walk_change(d->walk, i, &change);
+            note_change(d, &step->command, &change);
+        }
         struct hash128 now = step->command.kind == COMMAND_CONFIG ? config_hash(sm) : config;
         if (!hash128_equal(now, config)) {
             config = now;

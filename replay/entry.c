@@ -23,8 +23,21 @@ void entry_json_head(struct output *out, const struct command *c)
     wire_json_params(c, &out->line);
 }
 
-void entry_json(struct output *out, const struct walk_step *step, const struct sm_change *changes,
-                uint32_t changes_count)
+void entry_json_effects(struct output *out, struct walk *w, bool may_drain)
+{
+    struct sm_change change;
+    uint32_t count = walk_changes(w);
+    output_string(out, ",\"effects\":[");
+    for (uint32_t i = 0; i < count; i++) {
+        walk_change(w, i, &change);
+        if (i > 0) output_string(out, ",");
+        wire_json_change(&change, &out->line);
+        if (may_drain) output_drain(out);
+    }
+    output_string(out, "]}\n");
+}
+
+void entry_json(struct output *out, struct walk *w, const struct walk_step *step, bool may_drain)
 {
     const struct command *c = &step->command;
     entry_json_head(out, c);
@@ -37,9 +50,7 @@ void entry_json(struct output *out, const struct walk_step *step, const struct s
         say_json_text(out, ",\"reply\":", buffer_as_text(&body));
         buffer_release(&body);
     }
-    output_string(out, ",\"effects\":");
-    wire_json_effects(changes, changes_count, &out->line);
-    output_string(out, "}\n");
+    entry_json_effects(out, w, may_drain);
 }
 
 static void refusal(struct output *out, const struct sm_result *result)

@@ -13,9 +13,12 @@ bool entry_has_client(const struct command *c);
 // Begins an object about a command: seq, time, kind, params.
 void entry_json_head(struct output *out, const struct command *c);
 
-// Adds the object: seq, time, kind, params, status, reply, effects.
-void entry_json(struct output *out, const struct walk_step *step, const struct sm_change *changes,
-                uint32_t changes_count);
+// Adds the object about the walk's last command: seq, time, kind, params, status, reply, effects.
+// It may be large: `may_drain` says that what has gathered may be written out in between.
+void entry_json(struct output *out, struct walk *w, const struct walk_step *step, bool may_drain);
+
+// Ends such an object: adds effects and the brace.
+void entry_json_effects(struct output *out, struct walk *w, bool may_drain);
 
 // Adds the line. `last` is the highest number there will be, for the column's width.
 void entry_line(struct output *out, const struct walk_step *step, uint32_t changes_count,

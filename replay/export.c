@@ -86,8 +86,7 @@ static int learn_made(struct export *e)
     struct replay *r = e->r;
     struct walk *w = NULL;
     const struct walk_step *step = NULL;
-    const struct sm_change *changes;
-    uint32_t count;
+    struct sm_change change;
     int err = replay_walk(r, e->from - 1, &w);
     if (err != 0) return err;
     walk_trace(w);
@@ -95,9 +94,10 @@ static int learn_made(struct export *e)
     for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
         err = walk_next(w, &step, &r->problem);
         if (err != 0) break;
-        walk_changes(w, &changes, &count);
+        uint32_t count = walk_changes(w);
         for (uint32_t i = 0; i < count; i++) {
-            if (!changes[i].was_there) redact_learn_made(e->redact, changes[i].name);
+            walk_change(w, i, &change);
+            if (!change.was_there) redact_learn_made(e->redact, change.name);
         }
         if (seq % LOOK_EVERY == 0)
             progress_said(&r->progress, seq - e->from + 1, e->to - e->from + 1);

@@ -274,9 +274,7 @@ static size_t note_changes(struct leases *l, struct part *parts, struct walk *w,
                            bool (*note)(struct lease *, struct part *, const struct sm_change *,
                                         const struct walk_step *))
 {
-    const struct sm_change *changes = NULL;
     struct sm_change change;
-    uint32_t count = 0;
     size_t noted = 0;
     if (l->count <= WATCHED_FEW) {
         for (size_t i = 0; i < l->count; i++) {
@@ -285,11 +283,12 @@ static size_t note_changes(struct leases *l, struct part *parts, struct walk *w,
         }
         return noted;
     }
-    walk_changes(w, &changes, &count);
+    uint32_t count = walk_changes(w);
     for (uint32_t c = 0; c < count; c++) {
-        struct text name = changes[c].name;
+        walk_change(w, c, &change);
+        struct text name = change.name;
         for (size_t i = find(l, name); i < l->count && text_equal(l->list[i].name, name); i++)
-            noted += note(&l->list[i], &parts[i], &changes[c], step);
+            noted += note(&l->list[i], &parts[i], &change, step);
     }
     return noted;
 }

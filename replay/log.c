@@ -57,27 +57,32 @@ static struct subject subject_of(const struct command *c)
     return (struct subject){0};
 }
 
-static bool has_resource(const struct walk_step *step, const struct sm_change *changes,
-                         uint32_t count, struct text name)
+static bool has_resource(struct walk *w, const struct walk_step *step, struct text name)
 {
+    struct sm_change change;
+    uint32_t count = walk_changes(w);
     struct subject s = subject_of(&step->command);
     bool has = (!text_is_empty(s.resource) && text_equal(s.resource, name)) ||
                (!text_is_empty(s.names) && is_in_names(s.names, name));
     for (uint32_t i = 0; i < step->result.resources_count && !has; i++)
         has = text_equal(step->result.resources[i].name, name); // told again
-    for (uint32_t i = 0; i < count && !has; i++)
-        has = text_equal(changes[i].name, name);
+    for (uint32_t i = 0; i < count && !has; i++) {
+        walk_change(w, i, &change);
+        has = text_equal(change.name, name);
+    }
     return has;
 }
 
 // An empty owner is nobody: who sends what comes by itself, and has what is unowned.
-static bool has_owner(const struct walk_step *step, const struct sm_change *changes, uint32_t count,
-                      struct text owner)
+static bool has_owner(struct walk *w, const struct walk_step *step, struct text owner)
 {
+    struct sm_change change;
+    uint32_t count = walk_changes(w);
     bool has = text_equal(command_owner(&step->command), owner);
     for (uint32_t i = 0; i < count && !has; i++) {
-        has = (changes[i].was_there && text_equal(changes[i].before.owner, owner)) ||
-              (changes[i].is_there && text_equal(changes[i].after.owner, owner));
+        walk_change(w, i, &change);
+        has = (change.was_there && text_equal(change.before.owner, owner)) ||
+              (change.is_there && text_equal(change.after.owner, owner));
     }
     return has;
 }
@@ -179,12 +184,15 @@ static bool is_about_type(struct log_command *l, const struct command *c, struct
     return false;
 }
 
-static bool has_type(bool is_about, const struct sm_change *changes, uint32_t count,
-                     struct text type)
+static bool has_type(struct walk *w, bool is_about, struct text type)
 {
+    struct sm_change change;
+    uint32_t count = walk_changes(w);
     bool has = is_about;
-    for (uint32_t i = 0; i < count && !has; i++)
-        has = text_equal(changes[i].before.type, type) || text_equal(changes[i].after.type, type);
+    for (uint32_t i = 0; i < count && !has; i++) {
+        walk_change(w, i, &change);
+        has = text_equal(change.before.type, type) || text_equal(change.after.type, type);
+    }
     return has;
 }
 
@@ -201,32 +209,29 @@ static int next_step(struct log_command *l, const struct walk_step **ret_step)
     return walk_next(l->walk, ret_step, &r->problem);
 }
 
-static bool is_wanted(const struct log_command *l, const struct walk_step *step,
-                      const struct sm_change *changes, uint32_t count)
+static bool is_wanted(const struct log_command *l, const struct walk_step *step)
 {
     const struct options *o = l->r->options;
+    struct walk *w = l->walk;
     const struct command *c = &step->command;
     if (o->refused && step->result.reason == SM_OK) return false;
     if (o->kind != NULL && strcmp(o->kind, command_kind_name(c->kind)) != 0) return false;
     if (o->request != NULL && !text_equal(subject_of(c).request, text_from(o->request)))
         return false;
-    return (o->resource == NULL || has_resource(step, changes, count, text_from(o->resource))) &&
-           (o->owner == NULL || has_owner(step, changes, count, text_from(o->owner))) &&
-           (o->type == NULL || has_type(l->is_about_type, changes, count, text_from(o->type)));
+    return (o->resource == NULL || has_resource(w, step, text_from(o->resource))) &&
+           (o->owner == NULL || has_owner(w, step, text_from(o->owner))) &&
+           (o->type == NULL || has_type(w, l->is_about_type, text_from(o->type)));
 }
 
 static int print_step(struct log_command *l, const struct walk_step *step, uint64_t last)
 {
     struct replay *r = l->r;
-    const struct sm_change *changes;
-    uint32_t count;
-    walk_changes(l->walk, &changes, &count);
-    if (!is_wanted(l, step, changes, count)) return 0;
+    if (!is_wanted(l, step)) return 0;
     l->printed++;
     if (r->options->json)
-        entry_json(&r->out, step, changes, count);
+        entry_json(&r->out, l->walk, step, l->spool == NULL);
     else
-        entry_line(&r->out, step, count, last);
+        entry_line(&r->out, step, walk_changes(l->walk), last);
     if (l->spool == NULL) {
         output_drain(&r->out);
         return 0;

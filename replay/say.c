@@ -98,15 +98,17 @@ static void say_change(struct output *out, const struct sm_change *c)
     output_string(out, "\n");
 }
 
-void say_changes(struct output *out, const struct sm_change *changes, uint32_t count,
-                 struct said said)
+void say_changes(struct output *out, struct walk *w, struct said said)
 {
+    struct sm_change change;
     uint64_t listed = 0;
+    uint32_t count = walk_changes(w);
     for (uint32_t i = 0; i < count; i++) {
-        if (said.is_said != NULL && said.is_said(said.context, &changes[i])) continue;
+        walk_change(w, i, &change);
+        if (said.is_said != NULL && said.is_said(said.context, &change)) continue;
         if (listed++ == 0)
             output_string(out, said.is_said != NULL ? "it also changed\n" : "it changed\n");
-        if (listed <= SAY_MOST) say_change(out, &changes[i]);
+        if (listed <= SAY_MOST) say_change(out, &change);
     }
     say_more(out, listed);
 }

@@ -6,7 +6,7 @@
 #define REPLAY_SAY_H
 
 #include "replay/output.h"
-#include "statemachine/state_machine.h"
+#include "replay/walk.h"
 
 #define SAY_MOST 50u // elements of a list for people; the rest is counted
 
@@ -35,10 +35,10 @@ struct said {
     const void *context;
 };
 
-// Lines about what a command changed of resources, at most SAY_MOST, without what was told: the
-// fields that differ, but for lastupdate. A heading comes before, unless nothing is listed.
-void say_changes(struct output *out, const struct sm_change *changes, uint32_t count,
-                 struct said said);
+// Lines about what the walk's last command changed of resources, at most SAY_MOST, without what was
+// told: the fields that differ, but for lastupdate. A heading comes before, unless nothing is
+// listed.
+void say_changes(struct output *out, struct walk *w, struct said said);
 
 // Each adds `before` (a comma and a key), then the value.
 void say_json_text(struct output *out, const char *before, struct text value);

@@ -230,13 +230,13 @@ static void count_acquire(struct usage *u, const struct command_acquire *c,
 
 static void count_step(struct usage *u, const struct walk_step *step)
 {
-    const struct sm_change *changes;
-    uint32_t count;
+    struct sm_change change;
+    uint32_t count = walk_changes(u->walk);
     uint64_t offset_ns = step->command.time_ns - u->since_ns;
-    walk_changes(u->walk, &changes, &count);
     for (uint32_t i = 0; i < count; i++) {
-        count_existence(u, &changes[i], offset_ns);
-        count_leases(u, &changes[i], offset_ns);
+        walk_change(u->walk, i, &change);
+        count_existence(u, &change, offset_ns);
+        count_leases(u, &change, offset_ns);
     }
     if (step->command.kind == COMMAND_ACQUIRE)
         count_acquire(u, &step->command.as.acquire, &step->result);

@@ -160,9 +160,14 @@ int walk_to(struct walk *w, uint64_t seq, const struct walk_report *report,
     return 0;
 }
 
-void walk_changes(struct walk *w, const struct sm_change **ret_changes, uint32_t *ret_count)
+uint32_t walk_changes(struct walk *w)
 {
-    sm_changes(w->sm, ret_changes, ret_count);
+    return sm_changes(w->sm);
+}
+
+void walk_change(struct walk *w, uint32_t number, struct sm_change *ret_change)
+{
+    sm_change(w->sm, number, ret_change);
 }
 
 struct text walk_row_made(struct walk *w)

@@ -45,7 +45,7 @@ struct sm *walk_state(struct walk *w);
 // The checksum of the record that the state is at; zeros before the first.
 struct hash128 walk_chain(const struct walk *w);
 
-// From now on walk_changes says what each command changed.
+// From now on walk_changes and walk_change say what each command changed.
 void walk_trace(struct walk *w);
 
 // The next command, which is not applied yet: the state is the one it meets. BOSKOS_E_NOT_FOUND at
@@ -60,8 +60,10 @@ int walk_next(struct walk *w, const struct walk_step **ret_step, struct journal_
 int walk_to(struct walk *w, uint64_t seq, const struct walk_report *report,
             struct journal_problem *problem);
 
-// What the last command changed, as sm_changes. The caller asked for it by walk_trace.
-void walk_changes(struct walk *w, const struct sm_change **ret_changes, uint32_t *ret_count);
+// What the last command changed, as sm_changes and sm_change. The caller asked for it by
+// walk_trace.
+uint32_t walk_changes(struct walk *w);
+void walk_change(struct walk *w, uint32_t number, struct sm_change *ret_change);
 
 // Results may be missing at the end of the log only: was one missing on the way before another? It
 // is looked for once more, for beside a daemon it may have come after its record was read.

@@ -91,29 +91,12 @@ void why_say_head(struct why *y, enum outcome outcome, enum sm_reason reason)
 }
 
 // What a config changes can be everything: it is written out as it goes, where that may be.
-static void json_effects(struct why *y, const struct sm_change *changes, uint32_t count,
-                         bool may_drain)
-{
-    struct output *out = y->out;
-    output_string(out, ",\"effects\":[");
-    for (uint32_t i = 0; i < count; i++) {
-        if (i > 0) output_string(out, ",");
-        wire_json_change(&changes[i], &out->line);
-        if (may_drain) output_drain(out);
-    }
-    output_string(out, "]}\n");
-}
-
 static void say_tail(struct why *y, struct said said, bool may_drain)
 {
-    const struct sm_change *changes = NULL;
-    uint32_t count = 0;
-    walk_changes(y->walk, &changes, &count);
-    if (y->is_json) {
-        json_effects(y, changes, count, may_drain);
-        return;
-    }
-    say_changes(y->out, changes, count, said);
+    if (y->is_json)
+        entry_json_effects(y->out, y->walk, may_drain);
+    else
+        say_changes(y->out, y->walk, said);
 }
 
 void why_say_tail(struct why *y, struct said said)

@@ -223,13 +223,13 @@ static void say_all_staying(struct why *y, const struct command_config *c)
 
 static void say_counts(struct why *y)
 {
-    const struct sm_change *changes = NULL;
-    uint32_t count = 0;
+    struct sm_change change;
     uint64_t made = 0, removed = 0;
-    walk_changes(y->walk, &changes, &count);
+    uint32_t count = walk_changes(y->walk);
     for (uint32_t i = 0; i < count; i++) {
-        made += !changes[i].was_there;
-        removed += !changes[i].is_there;
+        walk_change(y->walk, i, &change);
+        made += !change.was_there;
+        removed += !change.is_there;
     }
     output_format(y->out, "%" PRIu64 " made, %" PRIu64 " removed, %" PRIu64 " changed\n", made,
                   removed, count - made - removed);

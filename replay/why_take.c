@@ -59,25 +59,26 @@ static void say_taken(struct taking *t, const struct sm_change *c)
 
 static void say_all_taken(struct taking *t)
 {
-    const struct sm_change *changes = NULL;
-    uint32_t count = 0;
-    walk_changes(t->y->walk, &changes, &count);
+    struct sm_change change;
+    uint32_t count = walk_changes(t->y->walk);
     for (uint32_t i = 0; i < count; i++) {
-        if (!is_taken(NULL, &changes[i])) continue;
+        walk_change(t->y->walk, i, &change);
+        if (!is_taken(NULL, &change)) continue;
         t->taken++;
-        say_taken(t, &changes[i]);
+        say_taken(t, &change);
     }
     if (!t->y->is_json) say_more(t->y->out, t->taken);
 }
 
 static uint64_t count_taken(struct taking *t)
 {
-    const struct sm_change *changes = NULL;
-    uint32_t count = 0;
+    struct sm_change change;
     uint64_t taken = 0;
-    walk_changes(t->y->walk, &changes, &count);
-    for (uint32_t i = 0; i < count; i++)
-        taken += is_taken(NULL, &changes[i]);
+    uint32_t count = walk_changes(t->y->walk);
+    for (uint32_t i = 0; i < count; i++) {
+        walk_change(t->y->walk, i, &change);
+        taken += is_taken(NULL, &change);
+    }
     return taken;
 }
 

@@ -118,13 +118,12 @@ static enum cleaned look_at(struct why *y, const struct command_clean *c)
 
 static bool is_cleaned(struct why *y, struct text name)
 {
-    const struct sm_change *changes = NULL;
-    uint32_t count = 0;
-    walk_changes(y->walk, &changes, &count);
+    struct sm_change c;
+    uint32_t count = walk_changes(y->walk);
     for (uint32_t i = 0; i < count; i++) {
-        const struct sm_change *c = &changes[i];
-        if (!text_equal(c->name, name)) continue;
-        return !c->is_there || text_equal(c->after.state, TEXT("tombstone"));
+        walk_change(y->walk, i, &c);
+        if (!text_equal(c.name, name)) continue;
+        return !c.is_there || text_equal(c.after.state, TEXT("tombstone"));
     }
     return false;
 }

@@ -184,12 +184,12 @@ struct sm {
     struct hash128
         core_hash; // of the element that holds the fields without an element of their own
 
-    // For sm_changes: what the present command did to resources, in order.
-    bool is_traced;
+    // For sm_changes: what the present command did to resources, in order; once it is settled, what
+    // it changed, by name.
+    bool is_traced, trace_is_settled;
     struct trace_step *trace;
-    uint32_t trace_count, trace_capacity;
-    struct sm_change *changes;
-    uint32_t changes_capacity;
+    struct trace_was *trace_was; // how resources were
+    uint32_t trace_count, trace_capacity, trace_was_count, trace_was_capacity;
 
     // Scratch, borrowed by results until the next call.
     void **graveyard; // memory to be freed then
@@ -297,6 +297,7 @@ void resources_release(struct sm *sm);
 // Note, when that is wanted, that a resource is about to be changed, or was put in its place.
 void trace_before(struct sm *sm, const struct resource *r);
 void trace_placed(struct sm *sm, const struct resource *r);
+void trace_clear(struct sm *sm); // another command comes
 void trace_release(struct sm *sm);
 
 // ---- lease_keys.c -----------------------------------------------------------

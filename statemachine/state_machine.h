@@ -108,9 +108,14 @@ struct sm_change {
 // the same with and without.
 void sm_trace(struct sm *sm);
 
-// What the last sm_apply changed of resources, as sm_resource shows them, sorted by name; one that
-// was made and removed by the same command is not listed. Borrowed until the next sm_apply.
-void sm_changes(struct sm *sm, const struct sm_change **ret_changes, uint32_t *ret_count);
+// How many resources the last sm_apply changed, as sm_resource shows them; one that was made and
+// removed by the same command does not count.
+uint32_t sm_changes(struct sm *sm);
+
+// One of these changes, by name, from 0; sm_changes said that there are so many. Views are borrowed
+// until the next sm_apply. They are not kept as they are shown, for there may be as many as there
+// are resources.
+void sm_change(struct sm *sm, uint32_t number, struct sm_change *ret_change);
 
 // ---- what is due ------------------------------------------------------------
 

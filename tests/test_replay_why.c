@@ -159,11 +159,12 @@ static bool find_place(void *context, const struct sm_queue_entry *e)
 
 static bool has_made(struct sm *sm, struct text type)
 {
-    const struct sm_change *changes = NULL;
-    uint32_t count = 0;
-    sm_changes(sm, &changes, &count);
-    for (uint32_t i = 0; i < count; i++)
-        if (!changes[i].was_there && text_equal(changes[i].after.type, type)) return true;
+    struct sm_change change;
+    uint32_t count = sm_changes(sm);
+    for (uint32_t i = 0; i < count; i++) {
+        sm_change(sm, i, &change);
+        if (!change.was_there && text_equal(change.after.type, type)) return true;
+    }
     return false;
 }
 
@@ -227,17 +228,17 @@ static void check_names(struct history *h, const struct command *c)
 {
     struct foreseen_names f;
     struct sm_result result;
-    const struct sm_change *changes = NULL;
-    uint32_t good = 0, count = 0, taken = 0;
+    struct sm_change change;
+    uint32_t good = 0, taken = 0;
     foresee_names(h->sm, &c->as.acquirebystate, see_name, &good, &f);
     sm_apply(h->sm, c, &result);
     assert_int_equal(f.good, good);
     assert_int_equal(result.reason, f.is_granted ? SM_OK : SM_NO_AVAILABLE);
-    sm_changes(h->sm, &changes, &count);
+    uint32_t count = sm_changes(h->sm);
     for (uint32_t i = 0; i < count; i++) {
-        const struct sm_change *change = &changes[i];
-        taken += change->was_there && change->is_there && text_is_empty(change->before.owner) &&
-                 !text_is_empty(change->after.owner);
+        sm_change(h->sm, i, &change);
+        taken += change.was_there && change.is_there && text_is_empty(change.before.owner) &&
+                 !text_is_empty(change.after.owner);
     }
     assert_int_equal(taken > 0, f.is_handing_out);
     assert_true(taken <= good); // a name may be there twice

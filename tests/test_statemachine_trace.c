@@ -159,11 +159,11 @@ static bool check_change(struct history *h, const struct sm_change *had,
 }
 
 // Goes through both lists, which are sorted, and the changes beside them.
-static bool check_changes(struct history *h, const struct sm_change *changes, uint32_t count,
-                          const struct copy *before, const struct sm_resource *after,
-                          uint32_t after_count)
+static bool check_changes(struct history *h, const struct copy *before,
+                          const struct sm_resource *after, uint32_t after_count)
 {
-    uint32_t at = 0, b = 0, a = 0;
+    struct sm_change change;
+    uint32_t at = 0, b = 0, a = 0, count = sm_changes(h->traced);
     while (b < before->count || a < after_count) {
         const struct sm_resource *old = b < before->count ? &before->list[b] : NULL;
         const struct sm_resource *new = a < after_count ? &after[a] : NULL;
@@ -177,12 +177,14 @@ static bool check_changes(struct history *h, const struct sm_change *changes, ui
             complain(h, "a change is missing at the end", old, new, NULL);
             return false;
         }
-        if (!check_change(h, &changes[at++], old, new)) return false;
+        sm_change(h->traced, at++, &change);
+        if (!check_change(h, &change, old, new)) return false;
     }
     h->tally->several += count > 1;
     h->tally->none += count == 0;
     if (at == count) return true;
-    complain(h, "a change too many", NULL, NULL, &changes[at]);
+    sm_change(h->traced, at, &change);
+    complain(h, "a change too many", NULL, NULL, &change);
     return false;
 }
 
@@ -229,15 +231,12 @@ static bool step(struct history *h)
     model_apply(h->model, &c, &reply);
     model_reply_release(&reply);
 
-    const struct sm_change *changes = NULL;
     const struct sm_resource *after = NULL;
-    uint32_t count = 0, after_count = 0;
-    sm_changes(h->traced, &changes, &count);
+    uint32_t after_count = 0;
     model_resources(h->model, &after, &after_count);
-    is_right = is_right && check_changes(h, changes, count, &before, after, after_count);
+    is_right = is_right && check_changes(h, &before, after, after_count);
 
-    sm_changes(h->plain, &changes, &count);
-    if (is_right && count != 0) {
+    if (is_right && sm_changes(h->plain) != 0) {
         buffer_string(&h->complaint, "changes are noted unasked\n");
         is_right = false;
     }

@@ -338,11 +338,16 @@ static void apply(struct world *w, struct command c)
     sm_apply(w->sm, &c, &result);
     assert_int_equal(result.reason, SM_OK);
 
-    const struct sm_change *changes = NULL;
-    uint32_t count = 0;
-    sm_changes(w->sm, &changes, &count);
+    struct sm_change change;
+    uint32_t count = sm_changes(w->sm);
     buffer_clear(&w->out);
-    wire_json_effects(changes, count, &w->out);
+    buffer_char(&w->out, '[');
+    for (uint32_t i = 0; i < count; i++) {
+        sm_change(w->sm, i, &change);
+        if (i > 0) buffer_char(&w->out, ',');
+        wire_json_change(&change, &w->out);
+    }
+    buffer_char(&w->out, ']');
     expect_json(&w->out);
 }
 
@@ -501,13 +506,12 @@ static void test_effects_of_dynamic_resources(void **state)
     struct world w;
     world_start(&w);
     apply_config(&w, entries, 2);
-    const struct sm_change *changes = NULL;
-    uint32_t count = 0;
-    sm_changes(w.sm, &changes, &count);
-    assert_int_equal(count, 1);
-    assert_int_equal(changes[0].name.size, 36);
+    struct sm_change change;
+    assert_int_equal(sm_changes(w.sm), 1);
+    sm_change(w.sm, 0, &change);
+    assert_int_equal(change.name.size, 36);
     char name_bytes[36];
-    memcpy(name_bytes, changes[0].name.data, sizeof(name_bytes));
+    memcpy(name_bytes, change.name.data, sizeof(name_bytes));
     struct text name = text_of(name_bytes, sizeof(name_bytes));
     expect_named(&w.out,
                  "[{\"resource\":\"NAME\",\"from\":null,\"to\":{\"type\":\"d\",\"state\":\"free\","
@@ -578,11 +582,11 @@ static void test_changes(void **state)
     expect_out(&out, "{\"resource\":\"n\\\"\",\"from\":null,\"to\":null}");
     c.is_there = true;
     buffer_clear(&out);
-    wire_json_effects(&c, 1, &out);
-    expect_out(&out, "[{\"resource\":\"n\\\"\",\"from\":null,\"to\":{\"type\":\"t\","
+    wire_json_change(&c, &out);
+    expect_out(&out, "{\"resource\":\"n\\\"\",\"from\":null,\"to\":{\"type\":\"t\","
                      "\"state\":\"s\",\"owner\":\"\","
                      "\"lastupdate\":\"1970-01-01T00:00:00.000000001Z\",\"userdata\":{\"k\":\"1\"},"
-                     "\"expiration-date\":\"1970-01-01T00:00:00.000000002Z\"}}]");
+                     "\"expiration-date\":\"1970-01-01T00:00:00.000000002Z\"}}");
     buffer_release(&out);
 }
 

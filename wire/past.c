@@ -395,16 +395,6 @@ void wire_json_change(const struct sm_change *change, struct buffer *out)
     buffer_char(out, '}');
 }
 
-void wire_json_effects(const struct sm_change *changes, uint32_t count, struct buffer *out)
-{
-    buffer_char(out, '[');
-    for (uint32_t i = 0; i < count; i++) {
-        if (i > 0) buffer_char(out, ',');
-        wire_json_change(&changes[i], out);
-    }
-    buffer_char(out, ']');
-}
-
 // ---- life cycles ------------------------------------------------------------
 
 void wire_json_life_cycles(struct sm *sm, struct buffer *out)

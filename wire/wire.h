@@ -172,9 +172,6 @@ void wire_text_word(struct text word, struct buffer *out);
 // nanoseconds. `change` may be of two points of time that are far apart.
 void wire_json_change(const struct sm_change *change, struct buffer *out);
 
-// Appends an array of the changes.
-void wire_json_effects(const struct sm_change *changes, uint32_t count, struct buffer *out);
-
 // Appends a config as a JSON object in the form of the config file, or null when `config` is NULL.
 // Read as YAML it is the same config: it can be used as a config file. Two things stand against
 // that: more than CONFIG_BYTES_MAX (config/config.h), to which one with less can grow as aliases

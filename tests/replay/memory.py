@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""boskos-replay needs no more memory than the state and 64 MiB, however long the log is.
+"""boskos-replay needs no more memory than the state and 64 MiB, and what it says for some commands beside, however long the
+log is and however large the state.
 
-usage: memory.py BOSKOS_REPLAY MAKE_HISTORY [--commands N]
+usage: memory.py BOSKOS_REPLAY MAKE_HISTORY MAKE_FOLDER [--commands N] [--resources N]
 
-A long random history with a small state; each command runs with no more than 64 MiB of memory of its own to be had
+A long random history with a small state: each command runs with no more than 64 MiB of memory of its own to be had
 (RLIMIT_DATA: what it maps for itself, which pages of the log and of snapshots are not). Memory that cannot be had is exit
-code 5. Exit code 1 when one of them does not come to its end.
+code 5. Then a state that is large from its first config on, of which commands change all, half and many at once: the most
+memory that each command has (the system's count, pages of files in it) against the most that `show` of one resource has at
+any of the points, which is the state, and what the man page grants. Exit code 1 when one of them needs more, or does not
+come to its end.
 """
 
 import argparse
@@ -17,47 +21,130 @@ import sys
 
 import folder
 
-BYTES_MAX = 64 << 20
+MIB = 1 << 20
+BYTES_MAX = 64 * MIB
 SECONDS_MAX = 120
+# What the man page grants beside: of diff for each resource that a command between the points changed, of held-by and reset's
+# why for each lease that is told of, of an export without --with-userdata the state once more.
+DIFF_BYTES = 256
+LEASE_BYTES = 512
+NAMES_A_LINE = 100
 
 
 def limited():
     resource.setrlimit(resource.RLIMIT_DATA, (BYTES_MAX, BYTES_MAX))
 
 
+def small(options, place):
+    """How many commands did not come to their end with 64 MiB."""
+    data = os.path.join(place, "data")
+    # One snapshot early in it: all the rest is one long stretch.
+    subprocess.run([options.make_history, data, "--seed", "7", "--commands", str(options.commands), "--snapshot-every",
+                    str(options.commands - 10)], check=True, stdout=subprocess.DEVNULL)
+    replay = [options.program, "--data-dir", data]
+    last = json.loads(subprocess.run(replay + ["info", "--json"], check=True, stdout=subprocess.PIPE).stdout)["last"]
+    name = json.loads(subprocess.run(replay + ["show", "--json"], check=True,
+                                     stdout=subprocess.PIPE).stdout)["resources"][0]["name"]
+    exported = os.path.join(place, "exported")
+    commands = [["info"], ["verify"], ["log", "--json"], ["log", "--reverse"], ["log", "--resource", name],
+                ["show", "--at", str(last - 20), "--json"], ["who", name], ["why", str(last - 20)],
+                ["diff", "1", str(last)], ["usage", "--by", "owner"], ["usage", "--by", "resource"],
+                ["bisect", "--good", "1", "--bad", str(last), "--run", f'test "$BOSKOS_SEQ" -lt {last // 2}'],
+                ["export", "--to", exported, "--redact"], ["backup", "--to", os.path.join(place, "backup")]]
+    faults = 0
+    for command in commands:
+        ended = subprocess.run(replay + command, preexec_fn=limited, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               timeout=SECONDS_MAX, check=False)
+        if ended.returncode != 0:
+            faults += 1
+            print(f"{' '.join(command)}: exit code {ended.returncode}\n{ended.stderr.decode()[-500:]}")
+    ended = subprocess.run([options.program, "--file", exported, "log", "--json"], preexec_fn=limited,
+                           stdout=subprocess.DEVNULL, timeout=SECONDS_MAX, check=False)
+    faults += ended.returncode != 0
+    print(f"{last} commands in the log, {len(commands) + 1} commands with 64 MiB: {faults} faults")
+    return faults
+
+
+# ---- a large state ---------------------------------------------------------------------------
+
+
+def config_of(names):
+    """Lines of a config with a type of that many names, and one of a single one."""
+    lines = ["resources:", "- {type: one, state: free, names: [one-1]}", "- type: t", "  state: free", "  names: ["]
+    for first in range(0, names, NAMES_A_LINE):
+        lines.append(" ".join(f"t-{i:07}," for i in range(first, min(first + NAMES_A_LINE, names))))
+    return lines + ["  ]"]
+
+
+def make_large(options, place):
+    """The folder, and its points: the first config, the last lease, the reset of all leases, the second config."""
+    leases = options.resources // 20
+    script = os.path.join(place, "large.txt")
+    with open(script, "w", encoding="utf-8") as f:
+        lines = ["0s started 0s salt=1 version=0.4.0 host=h", "0s config <<END", *config_of(options.resources), "END",
+                 "snapshot", f"1m repeat {leases} acquire t free busy ann", "1h reset t busy 1m dirty", "snapshot",
+                 "2h config <<END", *config_of(options.resources // 2), "END", "2h1m acquire one free busy bob"]
+        f.write("\n".join(lines) + "\n")
+    data = os.path.join(place, "large")
+    subprocess.run([options.make_folder, script, data], check=True, stdout=subprocess.DEVNULL)
+    return data, leases, (2, 2 + leases, 3 + leases, 4 + leases)
+
+
+def most(command):
+    """The most memory that a program had, in bytes."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as p:
+        said = p.stderr.read()
+        _, status, used = os.wait4(p.pid, 0)
+        p.returncode = os.waitstatus_to_exitcode(status)
+    if p.returncode != 0:
+        print(f"{' '.join(command)}: exit code {p.returncode}\n{said.decode()[-500:]}")
+        return None
+    return used.ru_maxrss * 1024
+
+
+def large(options, place):
+    """How many commands needed more than they may."""
+    data, leases, (first, leased, reset, second) = make_large(options, place)
+    replay = [options.program, "--data-dir", data]
+    shows = [most(replay + ["show", "--at", str(seq), "--type", "one"]) for seq in (first, leased, reset, second)]
+    if None in shows:
+        return 1
+    state = max(shows)
+    exported = os.path.join(place, "large.bex")
+    diff = options.resources * DIFF_BYTES
+    commands = [(["verify"], 0), (["log"], 0), (["log", "--json"], 0), (["show", "--at", str(first), "--json"], 0),
+                (["usage", "--by", "resource"], 0), (["why", str(first), "--json"], 0), (["why", str(second), "--json"], 0),
+                (["why", str(reset), "--json"], leases * LEASE_BYTES),
+                (["held-by", "ann", "--at", str(leased)], leases * LEASE_BYTES),
+                (["diff", "1", str(first)], diff), (["diff", str(leased), str(second), "--json"], diff),
+                (["bisect", "--good", "1", "--bad", str(second), "--json", "--run", 'test "$BOSKOS_SEQ" -lt 2'], 0),
+                (["export", "--with-userdata", "--to", exported], 0),
+                (["export", "--redact", "--to", exported + "2", "--from", str(reset)], state),
+                (["backup", "--to", os.path.join(place, "large-backup")], 0)]
+    faults = 0
+    for command, more in commands:
+        needed = most(replay + command)
+        is_fault = needed is None or needed > state + BYTES_MAX + more
+        faults += is_fault
+        if needed is not None and (is_fault or options.verbose):
+            print(f"{' '.join(command)}: {needed / MIB:.0f} MiB, {(needed - state) / MIB:+.0f} beside the state, "
+                  f"{(BYTES_MAX + more) / MIB:.0f} granted")
+    print(f"{options.resources} resources, a state of {state / MIB:.0f} MiB, {len(commands)} commands: {faults} faults")
+    return faults
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("make_history")
+    parser.add_argument("make_folder")
     parser.add_argument("--commands", type=int, default=200000)
+    parser.add_argument("--resources", type=int, default=300000)
+    parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     with folder.temporary() as place:
-        data = os.path.join(place, "data")
-        # One snapshot early in it: all the rest is one long stretch.
-        subprocess.run([options.make_history, data, "--seed", "7", "--commands", str(options.commands), "--snapshot-every",
-                        str(options.commands - 10)], check=True, stdout=subprocess.DEVNULL)
-        replay = [options.program, "--data-dir", data]
-        last = json.loads(subprocess.run(replay + ["info", "--json"], check=True, stdout=subprocess.PIPE).stdout)["last"]
-        name = json.loads(subprocess.run(replay + ["show", "--json"], check=True,
-                                         stdout=subprocess.PIPE).stdout)["resources"][0]["name"]
-        exported = os.path.join(place, "exported")
-        commands = [["info"], ["verify"], ["log", "--json"], ["log", "--reverse"], ["log", "--resource", name],
-                    ["show", "--at", str(last - 20), "--json"], ["who", name], ["why", str(last - 20)],
-                    ["diff", "1", str(last)], ["usage", "--by", "owner"], ["usage", "--by", "resource"],
-                    ["bisect", "--good", "1", "--bad", str(last), "--run", f'test "$BOSKOS_SEQ" -lt {last // 2}'],
-                    ["export", "--to", exported, "--redact"], ["backup", "--to", os.path.join(place, "backup")]]
-        faults = 0
-        for command in commands:
-            ended = subprocess.run(replay + command, preexec_fn=limited, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                   timeout=SECONDS_MAX, check=False)
-            if ended.returncode != 0:
-                faults += 1
-                print(f"{' '.join(command)}: exit code {ended.returncode}\n{ended.stderr.decode()[-500:]}")
-        ended = subprocess.run([options.program, "--file", exported, "log", "--json"], preexec_fn=limited,
-                               stdout=subprocess.DEVNULL, timeout=SECONDS_MAX, check=False)
-        faults += ended.returncode != 0
-        print(f"{last} commands in the log, {len(commands) + 1} commands with 64 MiB: {faults} faults")
-        sys.exit(1 if faults else 0)
+        faults = small(options, place) + large(options, place)
+    sys.exit(1 if faults else 0)
 
 
 if __name__ == "__main__":
