@@ -86,6 +86,7 @@ int ahead_put(struct journal *j, struct record *records, size_t count,
 struct ahead_tail {
     struct ahead_run run;
     uint64_t from; // the position it was read from
+    bool is_there; // the file
     // What is not may yet become something else, after a flush that failed.
     bool is_acknowledged;
     uint32_t *at;   // where each record stands in it

@@ -181,8 +181,8 @@ static int format_check(struct journal *j, MDB_txn *txn, struct journal_problem 
     }
     if (format > JOURNAL_FORMAT) {
         return journal_problem(problem, BOSKOS_E_TOO_NEW, 0,
-                               "%s was written by a newer boskosd (format %u, this one knows %u); "
-                               "start that one, or choose another --data-dir",
+                               "%s/data.mdb was written by a newer boskosd (format %u, this one "
+                               "knows %u); start that one, or choose another --data-dir",
                                j->path, format, JOURNAL_FORMAT);
     }
     return 0;

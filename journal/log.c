@@ -121,7 +121,9 @@ static int results_end_read(struct journal *j, MDB_txn *txn, struct journal_prob
     uint64_t end = atomic_load(&j->drained);
     if (!j->is_reader || (last > 0 && last < end)) return 0;
     return journal_problem(problem, BOSKOS_E_CORRUPT, end - 1,
-                           "%s/data.mdb: behind the log there is a result of no record", j->path);
+                           "%s/data.mdb: behind the log, which ends at record %" PRIu64
+                           ", there is a result of no record",
+                           j->path, end - 1);
 }
 
 int journal_ends_read(struct journal *j, MDB_txn *txn, struct journal_problem *problem)

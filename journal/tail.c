@@ -196,6 +196,7 @@ int ahead_tail_read(struct journal *j, MDB_txn *txn, bool is_quiet, struct journ
     rc = fd < 0 ? -fd : 0;
     if (rc == 0 && fstat(fd, &status) != 0) rc = errno;
     free(path);
+    if (rc == 0 || rc == ENOENT) t->is_there = rc == 0;
     if (rc == ENOENT) {
         reset(t, from, first);
         return 0;

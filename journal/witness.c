@@ -1,3 +1,4 @@
+#include "journal/ahead.h"
 #include "journal/internal.h"
 
 #include <errno.h>
@@ -123,12 +124,13 @@ static void notice_full(struct journal *j, int rc)
 static int check(struct journal *j, const struct witness *w, struct journal_problem *problem)
 {
     uint64_t last = journal_end(j) - 1;
+    bool has_ahead = j->ahead != NULL || j->tail.is_there; // it may be what has lost it
     if (w->seq > last) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, last,
-                               "%s/data.mdb: the log ends at record %" PRIu64 ", but " WITNESS_NAME
-                               " says that record %" PRIu64 " was acknowledged: acknowledged "
-                               "commands are lost",
-                               j->path, last, w->seq);
+                               "%s/data.mdb%s: the log ends at record %" PRIu64
+                               ", but " WITNESS_NAME " says that record %" PRIu64
+                               " was acknowledged: acknowledged commands are lost",
+                               j->path, has_ahead ? " and " AHEAD_NAME : "", last, w->seq);
     }
     if (w->seq < journal_first(j)) return 0;
 

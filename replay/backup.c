@@ -320,6 +320,12 @@ static int make(struct backup *b)
     return err;
 }
 
+static void abandon(void *context)
+{
+    struct backup *b = context;
+    journal_copy_drop(b->copy);
+}
+
 int replay_backup(struct replay *r)
 {
     struct signals signals;
@@ -329,7 +335,10 @@ int replay_backup(struct replay *r)
     signals_hold(&signals);
     for (uint32_t i = 1; i <= BEGINNINGS_MAX; i++) {
         b = (struct backup){.r = r, .signals = &signals};
+        r->abandon = abandon;
+        r->abandon_context = &b;
         err = make(&b);
+        r->abandon = NULL;
         if (err != BOSKOS_E_TRIMMED || i == BEGINNINGS_MAX) break;
         progress_end(&r->progress);
         cli_complain("boskos-replay", "%s: boskosd has moved on; starting over", r->problem.text);

@@ -381,6 +381,12 @@ static int print(struct export *e)
     return 0;
 }
 
+static void abandon(void *context)
+{
+    struct export *e = context;
+    slice_abort(e->writer);
+}
+
 static void release(struct export *e)
 {
     walk_leave(e->walk);
@@ -403,7 +409,10 @@ int replay_export(struct replay *r)
     if (err == 0 && !o->with_userdata) err = prepare(&e);
     if (err == 0) {
         signals_hold(&e.signals);
+        r->abandon = abandon;
+        r->abandon_context = &e;
         err = write_file(&e);
+        r->abandon = NULL;
         progress_end(&r->progress);
         signals_release(&e.signals);
     }

@@ -17,13 +17,30 @@
 #define PROGRAM "boskos-replay"
 #define WHY_BYTES 1024u
 #define FAULT_BYTES 1024u
+#define ABANDON_SECONDS 10u
 #define FAULT_JSON_BYTES (8u * 4096) // a path twice, all of it escaped
 
 // What a memory fault says, and what verify --json says of one: there may be no memory to make it
 // in then.
 static char fault_line[FAULT_BYTES];
 static char fault_json[FAULT_JSON_BYTES];
+static struct replay *running;
 
+static void abandon(struct replay *r)
+{
+    void (*remove)(void *) = r->abandon;
+    r->abandon = NULL;
+    if (remove != NULL) remove(r->abandon_context);
+}
+
+static void end_for_another(int number)
+{
+    (void)number;
+    _exit(4);
+}
+
+// The fault is in reading what is mapped: all else is as it should be, and what is half made can be
+// removed. Should that meet another one, or take long, it stays.
 static void end_for_fault(int number)
 {
     (void)number;
@@ -31,6 +48,12 @@ static void end_for_fault(int number)
     (void)ignored;
     ignored = write(STDOUT_FILENO, fault_json, strlen(fault_json));
     (void)ignored;
+    struct sigaction another = {.sa_handler = end_for_another, .sa_flags = (int)SA_NODEFER};
+    (void)sigaction(SIGBUS, &another, NULL);
+    (void)sigaction(SIGSEGV, &another, NULL);
+    (void)sigaction(SIGALRM, &another, NULL);
+    (void)alarm(ABANDON_SECONDS);
+    abandon(running);
     _exit(4);
 }
 
@@ -57,7 +80,7 @@ static void watch_faults(const struct options *o)
         if (out.line.size < sizeof(fault_json)) memcpy(fault_json, out.line.data, out.line.size);
         buffer_release(&out.line);
     }
-    struct sigaction action = {.sa_handler = end_for_fault, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = end_for_fault, .sa_flags = (int)SA_NODEFER};
     (void)sigaction(SIGBUS, &action, NULL);
     (void)sigaction(SIGSEGV, &action, NULL);
 }
@@ -72,6 +95,7 @@ static void end_for_damage(void *context, const char *why)
         damage_json(&r->out, r->options, &r->problem);
         (void)output_close(&r->out);
     }
+    abandon(r);
     _exit(4);
 }
 
@@ -175,6 +199,7 @@ int main(int argc, char **argv)
     case OPTIONS_VERSION: return cli_print(PROGRAM, TEXT(PROGRAM " " BOSKOSD_VERSION "\n"));
     case OPTIONS_WRONG: cli_complain(PROGRAM, "%s", why); return 2;
     }
+    running = &replay;
     watch_faults(&options);
     (void)signal(SIGXFSZ, SIG_IGN); // a limit on file sizes is a full disk
     return open_and_run(&replay);

@@ -22,6 +22,11 @@ struct replay {
     struct journal_problem problem;
     bool is_backwards;   // --from is after --to, or --good after --bad: the command line is wrong
     bool is_damage_said; // as JSON, by verify
+
+    // Removes what is half made, when damage ends the process right where it is met. NULL: nothing
+    // is.
+    void (*abandon)(void *context);
+    void *abandon_context;
 };
 
 // Each returns 0 or a code of base/error.h, and then problem.text is the line to print.

@@ -23,10 +23,10 @@ static void notice(void *context, const char *what)
     fprintf(stderr, "the journal says: %s\n", what);
 }
 
-bool folder_writer_open(struct folder_writer *w, const char *dir, uint32_t batch_max)
+static bool open_it(struct folder_writer *w, const char *dir, uint32_t batch_max, bool has_ahead)
 {
     struct journal_options options = {
-        .dir = dir, .step_bytes = FOLDER_STEP_BYTES, .noticed = notice};
+        .dir = dir, .step_bytes = FOLDER_STEP_BYTES, .ahead = has_ahead, .noticed = notice};
     struct journal_problem problem = {0};
     ASSERT(batch_max > 0 && batch_max <= FOLDER_BATCH_MAX);
     *w = (struct folder_writer){.batch_max = batch_max};
@@ -41,6 +41,16 @@ bool folder_writer_open(struct folder_writer *w, const char *dir, uint32_t batch
     if (journal_end(w->journal) == 1) return true;
     fprintf(stderr, "%s has a journal already\n", dir);
     return false;
+}
+
+bool folder_writer_open(struct folder_writer *w, const char *dir, uint32_t batch_max)
+{
+    return open_it(w, dir, batch_max, false);
+}
+
+bool folder_writer_open_ahead(struct folder_writer *w, const char *dir, uint32_t batch_max)
+{
+    return open_it(w, dir, batch_max, true);
 }
 
 void folder_writer_close(struct folder_writer *w)
@@ -103,12 +113,22 @@ bool folder_append(struct folder_writer *w)
     if (err == 0)
         err =
             journal_append(w->journal, w->records, b->count, w->rows, waiting_rows(w, 0), &problem);
+    if (err == 0 && !w->is_ahead) err = journal_drain(w->journal, &problem);
     if (err != 0) return failed("a batch cannot be appended", err, &problem);
     other->first = b->first + b->count;
     other->count = 0;
     buffer_clear(&other->payloads);
     buffer_clear(&other->rows);
     w->filled = 1 - w->filled;
+    return true;
+}
+
+bool folder_leave_ahead(struct folder_writer *w, uint32_t batch_max)
+{
+    ASSERT(batch_max > 0 && batch_max <= FOLDER_BATCH_MAX);
+    if (!folder_append(w)) return false;
+    w->batch_max = batch_max;
+    w->is_ahead = true;
     return true;
 }
 

@@ -33,6 +33,7 @@ struct folder_writer {
     struct sm *sm; // the state after what was added; the caller may look at it
     uint32_t batch_max;
     uint16_t semantics; // of the records added from now on; 0: as command_semantics says
+    bool is_ahead;      // with folder_leave_ahead: what is appended stays in AHEAD
     struct folder_batch batches[2]; // one that is being filled, and one whose rows wait
     uint32_t filled;                // which of them is being filled
     struct record records[FOLDER_BATCH_MAX];
@@ -41,6 +42,11 @@ struct folder_writer {
 
 // Begins DIR/journal, which must not be there. A batch takes `batch_max` commands.
 bool folder_writer_open(struct folder_writer *w, const char *dir, uint32_t batch_max);
+
+// The same with the write-ahead file, from which each batch is moved to data.mdb at once, until
+// folder_leave_ahead.
+bool folder_writer_open_ahead(struct folder_writer *w, const char *dir, uint32_t batch_max);
+
 void folder_writer_close(struct folder_writer *w);
 
 // Adds a command, which must have the next seq, and applies it. The result is borrowed until the
@@ -49,6 +55,10 @@ bool folder_add(struct folder_writer *w, const struct command *c, struct sm_resu
 
 // Appends what was added so far. The rows of it stay to be written.
 bool folder_append(struct folder_writer *w);
+
+// What is appended from now on, in batches of `batch_max`, stays in the write-ahead file, as a
+// crash leaves it: the caller ends without folder_writer_close, which would move it.
+bool folder_leave_ahead(struct folder_writer *w, uint32_t batch_max);
 
 // Writes the rows that wait, but for the last one when `all` is not set.
 bool folder_append_rows(struct folder_writer *w, bool all);

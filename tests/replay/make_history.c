@@ -1,7 +1,8 @@
-// replay_make_history DIR --seed S --commands N [--snapshot-every M] [--points K]: a random history
-// of N commands (tests/history_make.h) as the data folder DIR, with a snapshot after every M of
-// them (0: none), and what the independent model of the rules says of K of its moments, chosen by
-// the seed: DIR/points/SEQ.txt is the model's dump after command SEQ. The same arguments make the
+// replay_make_history DIR --seed S --commands N [--snapshot-every M] [--points K] [--ahead A]: a
+// random history of N commands (tests/history_make.h) as the data folder DIR, with a snapshot after
+// every M of them (0: none), and what the independent model of the rules says of K of its moments,
+// chosen by the seed: DIR/points/SEQ.txt is the model's dump after command SEQ. The last A of them
+// are left in the write-ahead file, as by a crash (0: there is none). The same arguments make the
 // same history.
 #include <errno.h>
 #include <getopt.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "tests/history_make.h"
@@ -18,11 +20,12 @@
 
 #define COMMANDS_MAX UINT64_C(100000000)
 #define PATH_BYTES 4096
+#define AHEAD_BATCH_MAX 7                    // so that there are several frames
 #define POINTS_SEED UINT64_C(0x706f696e7473) // so that the points are not the commands' numbers
 
 struct history {
     const char *dir;
-    uint64_t seed, commands, snapshot_every, points;
+    uint64_t seed, commands, snapshot_every, points, ahead;
     bool *is_point; // by sequence number
     struct folder_writer writer;
     struct maker maker;
@@ -90,13 +93,18 @@ static bool step(struct history *h)
 static bool make(struct history *h)
 {
     char path[PATH_BYTES];
-    if (!folder_writer_open(&h->writer, h->dir, FOLDER_BATCH_MAX)) return false;
+    bool is_open = h->ahead > 0 ? folder_writer_open_ahead(&h->writer, h->dir, FOLDER_BATCH_MAX)
+                                : folder_writer_open(&h->writer, h->dir, FOLDER_BATCH_MAX);
+    if (!is_open) return false;
     (void)snprintf(path, sizeof(path), "%s/points", h->dir);
     if (!folder_make(path)) return false;
     choose_points(h);
-    for (uint64_t i = 0; i < h->commands; i++)
+    for (uint64_t i = 0; i < h->commands; i++) {
+        bool is_last = h->ahead > 0 && i == h->commands - h->ahead;
+        if (is_last && !folder_leave_ahead(&h->writer, AHEAD_BATCH_MAX)) return false;
         if (!step(h)) return false;
-    return folder_append(&h->writer) && folder_append_rows(&h->writer, true);
+    }
+    return folder_append(&h->writer) && (h->ahead > 0 || folder_append_rows(&h->writer, true));
 }
 
 // ---- the command line -------------------------------------------------------
@@ -117,6 +125,7 @@ static bool read_options(int argc, char **argv, struct history *h)
                                             {"commands", required_argument, NULL, 'n'},
                                             {"snapshot-every", required_argument, NULL, 'm'},
                                             {"points", required_argument, NULL, 'k'},
+                                            {"ahead", required_argument, NULL, 'a'},
                                             {0}};
     bool is_right = true;
     for (int i = 0; i < argc && is_right; i++) {
@@ -125,11 +134,13 @@ static bool read_options(int argc, char **argv, struct history *h)
         uint64_t *number = option == 's'   ? &h->seed
                            : option == 'n' ? &h->commands
                            : option == 'm' ? &h->snapshot_every
+                           : option == 'a' ? &h->ahead
                                            : &h->points;
         is_right =
             option != '?' && read_number(optarg, option == 's' ? UINT64_MAX : COMMANDS_MAX, number);
     }
-    if (!is_right || optind != argc - 1 || h->commands == 0 || h->points > h->commands)
+    if (!is_right || optind != argc - 1 || h->commands == 0 || h->points > h->commands ||
+        h->ahead > h->commands)
         return false;
     h->dir = argv[optind];
     return strlen(h->dir) < PATH_BYTES - 40;
@@ -140,7 +151,7 @@ int main(int argc, char **argv)
     struct history *h = must_calloc(1, sizeof(*h));
     if (!read_options(argc, argv, h)) {
         fputs("usage: replay_make_history DIR --seed S --commands N [--snapshot-every M] "
-              "[--points K]\n",
+              "[--points K] [--ahead A]\n",
               stderr);
         free(h);
         return 2;
@@ -149,6 +160,7 @@ int main(int argc, char **argv)
     h->decoder = command_decoder_new();
     maker_init(&h->maker, h->seed, h->model);
     bool is_made = make(h);
+    if (is_made && h->ahead > 0) _exit(0); // what was acknowledged is left where it is
     folder_writer_close(&h->writer);
     maker_release(&h->maker);
     model_free(h->model);

@@ -18,6 +18,7 @@ import folder
 PROGRAM, MAKE_HISTORY = (os.path.abspath(os.environ[name]) for name in ("BOSKOS_REPLAY", "MAKE_HISTORY"))
 COMMANDS, EVERY = 1000, 400
 LONG, LONG_BYTES, LONG_SECONDS = 10000, 1000000, 2  # of commands, of a log and of reading it
+PAGE, PAGE_FLAGS_AT = 4096, 10
 
 
 class Odd(unittest.TestCase):
@@ -49,6 +50,45 @@ class Odd(unittest.TestCase):
         else:
             self.assertIn(says, said, str(ended))
         return ended.out
+
+    def test_page_that_ends_the_process(self):
+        """LMDB ends the process over a page that is of no kind; what was half written then is removed."""
+        with open(self.file("data.mdb"), "rb") as f:
+            whole = f.read()
+        # Nodes with the key of one of some records: flags, the size of the key, the key.
+        node = re.compile(b"|".join(re.escape(b"\x00\x00\x08\x00" + seq.to_bytes(8, "big"))
+                                    for seq in range(EVERY // 2, COMMANDS, 50)))
+        met = 0
+        for page in sorted({match.start() // PAGE for match in node.finditer(whole)}):
+            for command in ("export", "backup"):
+                with open(self.file("data.mdb"), "r+b") as f:
+                    f.seek(page * PAGE + PAGE_FLAGS_AT)
+                    f.write(b"\xff\xff")
+                to = os.path.join(self.top, command)
+                ended = folder.Ended([PROGRAM, "--data-dir", self.data, command, "--to", to])
+                left = [name for name in os.listdir(self.top) if name.startswith(command)]
+                self.assertEqual((ended.code, left), (4, []) if ended.code != 0 else (0, [command]), str(ended))
+                met += b"LMDB met a page it does not expect" in ended.err
+                if left:
+                    (os.remove if command == "export" else shutil.rmtree)(to)
+                with open(self.file("data.mdb"), "wb") as f:
+                    f.write(whole)
+        self.assertGreaterEqual(met, 2)
+
+    def test_end_of_the_write_ahead_file(self):
+        """The last frame is of a record that was acknowledged: what has lost it may be either file."""
+        data = os.path.join(self.top, "ahead")
+        made = folder.Ended([MAKE_HISTORY, data, "--seed", "3", "--commands", "100", "--ahead", "50"])
+        self.assertEqual(made.code, 0, str(made))
+        with open(self.file("AHEAD", data), "r+b") as f:
+            last = f.read().rindex(b"BOSKOSAH")
+            f.seek(last + 100)
+            byte = f.read(1)
+            f.seek(last + 100)
+            f.write(bytes([byte[0] ^ 1]))
+        ended = folder.Ended([PROGRAM, "--data-dir", data, "show"])
+        self.assertEqual(ended.code, 4, str(ended))
+        self.assertIn(b"data.mdb and AHEAD: the log ends at record ", ended.err)
 
     def test_snapshot_of_another_folder(self):
         name = f"snapshot-{2 * EVERY:020}"
