@@ -1,16 +1,17 @@
 // diff: what differs between the states of two points, and by which command.
 //
-// `from` is always the earlier point. A resource that differs has the last command that changed it
-// and how many did; one that changed and is as it was, or was made and is gone again, is only
-// counted. With --resource and --owner it is about resources only, with --type about resources,
-// queues and life cycles of the type. What a resource was is kept from its first change on, so that
-// no more is kept than is touched.
+// `from` is always the earlier point. A resource or life cycle that differs has the last command
+// that changed it and how many did; one that changed and is as it was, or was made and is gone
+// again, is only counted. With --resource and --owner it is about resources only, with --type about
+// resources, queues and life cycles of the type. What a resource was is kept from its first change
+// on, so that no more is kept than is touched.
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
 #include "base/duration.h"
 #include "replay/changes.h"
+#include "replay/diff_queues.h"
 #include "replay/kept.h"
 #include "replay/occurs.h"
 #include "replay/say.h"
@@ -31,6 +32,20 @@ struct touched {
     char bytes[]; // the name, and what it was, as kept.h has it
 };
 
+// Life cycles as sm_life_cycles tells them, kept.
+struct cycles {
+    struct buffer list, texts;
+};
+
+// The last command that changed the life cycle of a type, and how many did.
+struct cycle_note {
+    struct table_item item;
+    uint8_t kind;
+    uint32_t type_size;
+    uint64_t seq, time_ns, changes;
+    char type[];
+};
+
 struct diff {
     struct replay *r;
     struct walk *walk;
@@ -39,9 +54,12 @@ struct diff {
     uint64_t returned; // of those that are no more in the table
     uint64_t differences;
 
-    // Of the earlier point. Entries of queues: struct kept_entry and its three texts, one by one.
-    struct buffer entries, cycles, cycle_texts;
-    struct hash128 config;
+    // Where queues are wanted: those of the earlier point, and life cycles, then and on the way.
+    struct diff_queues *queues;
+    struct cycles cycles, cycles_now;
+    struct table cycle_notes;
+
+    struct hash128 config; // of the earlier point
     uint64_t config_seq, config_time_ns, config_changes;
 
     struct buffer scratch, pairs;
@@ -125,6 +143,132 @@ static void note_change(struct diff *d, const struct command *command, const str
     set_owner(t, command_owner(command));
 }
 
+// ---- life cycles on the way ---------------------------------------------------------
+
+static struct text keep_text(struct buffer *texts, struct text t)
+{
+    buffer_text(texts, t);
+    return text_of(NULL, t.size); // its place is found when all are there
+}
+
+static const struct sm_life_cycle *cycles_list(const struct cycles *c, uint32_t *ret_count)
+{
+    *ret_count = (uint32_t)(c->list.size / sizeof(struct sm_life_cycle));
+    return (const struct sm_life_cycle *)(const void *)c->list.data;
+}
+
+static void cycles_take(struct sm *sm, struct cycles *c)
+{
+    const struct sm_life_cycle *cycles;
+    uint32_t count;
+    buffer_clear(&c->list);
+    buffer_clear(&c->texts);
+    sm_life_cycles(sm, &cycles, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct sm_life_cycle one = cycles[i];
+        one.type = keep_text(&c->texts, one.type);
+        one.state = keep_text(&c->texts, one.state);
+        buffer_append(&c->list, &one, sizeof(one));
+    }
+    struct sm_life_cycle *kept = (struct sm_life_cycle *)(void *)c->list.data;
+    const char *text = c->texts.data;
+    for (uint32_t i = 0; i < count; i++) {
+        kept[i].type.data = text;
+        kept[i].state.data = text + kept[i].type.size;
+        text = kept[i].state.data + kept[i].state.size;
+    }
+}
+
+static void cycles_release(struct cycles *c)
+{
+    buffer_release(&c->list);
+    buffer_release(&c->texts);
+}
+
+// The fields of a life cycle that are shown.
+struct cycle_fields {
+    bool state, min_count, max_count, lifespan;
+};
+
+static struct cycle_fields cycle_fields(const struct sm_life_cycle *a,
+                                        const struct sm_life_cycle *b)
+{
+    if (a == NULL || b == NULL) return (struct cycle_fields){true, true, true, true};
+    return (struct cycle_fields){.state = !text_equal(a->state, b->state),
+                                 .min_count = a->min_count != b->min_count,
+                                 .max_count = a->max_count != b->max_count,
+                                 .lifespan = a->has_lifespan != b->has_lifespan ||
+                                             a->lifespan_ns != b->lifespan_ns};
+}
+
+// Goes through both lists, which are sorted by type, and tells `each` of what differs.
+static void
+cycles_compare(const struct cycles *from, const struct sm_life_cycle *to, uint32_t to_count,
+               void (*each)(void *context, const struct sm_life_cycle *a,
+                            const struct sm_life_cycle *b, const struct cycle_fields *f),
+               void *context)
+{
+    uint32_t from_count, i = 0, j = 0;
+    const struct sm_life_cycle *list = cycles_list(from, &from_count);
+    while (i < from_count || j < to_count) {
+        int order = i == from_count ? 1
+                    : j == to_count ? -1
+                                    : text_compare(list[i].type, to[j].type);
+        const struct sm_life_cycle *a = order <= 0 ? &list[i++] : NULL;
+        const struct sm_life_cycle *b = order >= 0 ? &to[j++] : NULL;
+        struct cycle_fields f = cycle_fields(a, b);
+        if (f.state || f.min_count || f.max_count || f.lifespan) each(context, a, b, &f);
+    }
+}
+
+static bool is_note_of(const void *item, const void *key)
+{
+    const struct cycle_note *n = item;
+    return text_equal(text_of(n->type, n->type_size), *(const struct text *)key);
+}
+
+static struct cycle_note *cycle_note(const struct diff *d, struct text type)
+{
+    return table_find(&d->cycle_notes, (uint32_t)hash64(type.data, type.size, 0), is_note_of,
+                      &type);
+}
+
+struct noting {
+    struct diff *d;
+    const struct command *command;
+};
+
+static void note_cycle(void *context, const struct sm_life_cycle *a, const struct sm_life_cycle *b,
+                       const struct cycle_fields *f)
+{
+    const struct noting *noting = context;
+    struct text type = a != NULL ? a->type : b->type;
+    struct cycle_note *n = cycle_note(noting->d, type);
+    (void)f;
+    if (n == NULL) {
+        n = must_calloc(1, sizeof(*n) + type.size);
+        n->item.hash = (uint32_t)hash64(type.data, type.size, 0);
+        n->type_size = type.size;
+        if (type.size > 0) memcpy(n->type, type.data, type.size);
+        table_add(&noting->d->cycle_notes, n);
+    }
+    n->seq = noting->command->seq;
+    n->time_ns = noting->command->time_ns;
+    n->kind = (uint8_t)noting->command->kind;
+    n->changes++;
+}
+
+static void note_cycles(struct diff *d, const struct command *c, bool has_less)
+{
+    struct noting noting = {d, c};
+    const struct sm_life_cycle *cycles;
+    uint32_t count;
+    if (c->kind != COMMAND_CONFIG && c->kind != COMMAND_IMPORT && !has_less) return;
+    sm_life_cycles(walk_state(d->walk), &cycles, &count);
+    cycles_compare(&d->cycles_now, cycles, count, note_cycle, &noting);
+    cycles_take(walk_state(d->walk), &d->cycles_now);
+}
+
 static struct hash128 config_hash(struct sm *sm)
 {
     struct text bytes = sm_config_bytes(sm); // empty without one: no config has these
@@ -145,11 +289,16 @@ static int go_on(struct diff *d)
             return replay_fail(r, err, "the log ends before command %" PRIu64, d->later);
         if (err != 0) return err;
         struct sm_change change;
+        bool has_less = false; // a type may have lost its last resource, and its life cycle
         uint32_t count = walk_changes(d->walk);
         for (uint32_t i = 0; i < count; i++) {
             walk_change(d->walk, i, &change);
             note_change(d, &step->command, &change);
+            has_less |= change.was_there &&
+                        (!change.is_there || !text_equal(change.before.type, change.after.type));
         }
+        if (d->queues != NULL) diff_queues_step(d->queues, d->walk, step);
+        if (d->queues != NULL) note_cycles(d, &step->command, has_less);
         struct hash128 now = step->command.kind == COMMAND_CONFIG ? config_hash(sm) : config;
         if (!hash128_equal(now, config)) {
             config = now;
@@ -241,193 +390,7 @@ static void print_resources(struct diff *d)
     free(sorted);
 }
 
-// ---- queues -------------------------------------------------------------------------
-
-struct kept_entry {
-    uint64_t first_poll_ns;
-    uint32_t rank, type_size, state_size, id_size;
-};
-
-// What an entry is about: of both points they come by type, state and age.
-struct place {
-    struct text type, state, id;
-    uint64_t first_poll_ns;
-    uint32_t rank;
-};
-
-static bool keep_entry(void *context, const struct sm_queue_entry *e)
-{
-    struct diff *d = context;
-    if (!is_wanted(d->r->options->type, e->type)) return true;
-    struct kept_entry kept = {e->first_poll_ns, e->rank, e->type.size, e->state.size,
-                              e->request_id.size};
-    buffer_append(&d->entries, &kept, sizeof(kept));
-    buffer_text(&d->entries, e->type);
-    buffer_text(&d->entries, e->state);
-    buffer_text(&d->entries, e->request_id);
-    return true;
-}
-
-// The entries of the earlier point, from a place in the buffer on.
-struct entries {
-    struct diff *d;
-    size_t at, next;
-    struct place place; // at `at`
-    bool is_over;
-};
-
-static void entries_next(struct entries *e)
-{
-    const struct buffer *b = &e->d->entries;
-    struct kept_entry kept;
-    e->at = e->next;
-    e->is_over = e->at >= b->size;
-    if (e->is_over) return;
-    memcpy(&kept, b->data + e->at, sizeof(kept));
-    const char *texts = b->data + e->at + sizeof(kept);
-    e->place.type = text_of(texts, kept.type_size);
-    e->place.state = text_of(texts + kept.type_size, kept.state_size);
-    e->place.id = text_of(texts + kept.type_size + kept.state_size, kept.id_size);
-    e->place.first_poll_ns = kept.first_poll_ns;
-    e->place.rank = kept.rank;
-    e->next = e->at + sizeof(kept) + kept.type_size + kept.state_size + kept.id_size;
-}
-
-static int compare_queues(const struct place *a, const struct place *b)
-{
-    int order = text_compare(a->type, b->type);
-    return order != 0 ? order : text_compare(a->state, b->state);
-}
-
-static bool is_same_request(const struct place *a, const struct place *b)
-{
-    return a->first_poll_ns == b->first_poll_ns && text_equal(a->id, b->id);
-}
-
-// NULL: it is in no queue.
-static void print_place_json(struct output *out, const char *before, const struct place *p)
-{
-    output_string(out, before);
-    if (p == NULL) {
-        output_string(out, "null");
-        return;
-    }
-    say_json_number(out, "{\"rank\":", p->rank);
-    say_json_time(out, ",\"since\":", p->first_poll_ns);
-    output_string(out, "}");
-}
-
-static void print_entry(struct diff *d, const struct place *p, bool has_come)
-{
-    struct output *out = &d->r->out;
-    d->differences++;
-    if (d->r->options->json) {
-        say_json_text(out, "{\"queue\":{\"type\":", p->type);
-        say_json_text(out, ",\"state\":", p->state);
-        say_json_text(out, "},\"request\":", p->id);
-        print_place_json(out, ",\"from\":", has_come ? NULL : p);
-        print_place_json(out, ",\"to\":", has_come ? p : NULL);
-        output_string(out, "}\n");
-    } else {
-        output_string(out, "queue ");
-        output_word(out, p->type);
-        output_string(out, " ");
-        output_word(out, p->state);
-        output_string(out, has_come ? ": came  " : ": went  ");
-        output_word(out, p->id);
-        output_format(out, "  %s %" PRIu32 ", since ", has_come ? "rank" : "had rank", p->rank);
-        output_time(out, p->first_poll_ns);
-        output_string(out, "\n");
-    }
-    output_drain(out);
-}
-
-// Whether the request is among the rest of its queue's old entries. Those before it went: what
-// comes takes its place behind all that stay, so that the order of these never changes. When it is
-// not among them, they all went.
-static bool skip_to(struct entries *old, const struct place *p)
-{
-    struct entries ahead = *old;
-    bool is_found = false;
-    while (!ahead.is_over && compare_queues(&ahead.place, p) == 0) {
-        is_found = is_same_request(&ahead.place, p);
-        if (is_found) break;
-        entries_next(&ahead);
-    }
-    while (!old->is_over && old->at < ahead.at) {
-        print_entry(old->d, &old->place, false);
-        entries_next(old);
-    }
-    return is_found;
-}
-
-static bool compare_entry(void *context, const struct sm_queue_entry *e)
-{
-    struct entries *old = context;
-    struct place p = {e->type, e->state, e->request_id, e->first_poll_ns, e->rank};
-    if (!is_wanted(old->d->r->options->type, e->type)) return true;
-    for (; !old->is_over && compare_queues(&old->place, &p) < 0; entries_next(old))
-        print_entry(old->d, &old->place, false);
-    if (skip_to(old, &p))
-        entries_next(old);
-    else
-        print_entry(old->d, &p, true);
-    return true;
-}
-
-static void print_queues(struct diff *d)
-{
-    struct entries old = {.d = d};
-    struct sm *sm = walk_state(d->walk);
-    entries_next(&old);
-    sm_queues(sm, sm_time_ns(sm), compare_entry, &old);
-    for (; !old.is_over; entries_next(&old))
-        print_entry(d, &old.place, false);
-}
-
 // ---- life cycles and config -----------------------------------------------------------
-
-static struct text keep_text(struct buffer *texts, struct text t)
-{
-    buffer_text(texts, t);
-    return text_of(NULL, t.size); // its place is found when all are there
-}
-
-static void keep_cycles(struct diff *d)
-{
-    const struct sm_life_cycle *cycles;
-    uint32_t count;
-    sm_life_cycles(walk_state(d->walk), &cycles, &count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct sm_life_cycle c = cycles[i];
-        c.type = keep_text(&d->cycle_texts, c.type);
-        c.state = keep_text(&d->cycle_texts, c.state);
-        buffer_append(&d->cycles, &c, sizeof(c));
-    }
-    struct sm_life_cycle *kept = (struct sm_life_cycle *)(void *)d->cycles.data;
-    const char *text = d->cycle_texts.data;
-    for (uint32_t i = 0; i < count; i++) {
-        kept[i].type.data = text;
-        kept[i].state.data = text + kept[i].type.size;
-        text = kept[i].state.data + kept[i].state.size;
-    }
-}
-
-// The fields of a life cycle that are shown.
-struct cycle_fields {
-    bool state, min_count, max_count, lifespan;
-};
-
-static struct cycle_fields cycle_fields(const struct sm_life_cycle *a,
-                                        const struct sm_life_cycle *b)
-{
-    if (a == NULL || b == NULL) return (struct cycle_fields){true, true, true, true};
-    return (struct cycle_fields){.state = !text_equal(a->state, b->state),
-                                 .min_count = a->min_count != b->min_count,
-                                 .max_count = a->max_count != b->max_count,
-                                 .lifespan = a->has_lifespan != b->has_lifespan ||
-                                             a->lifespan_ns != b->lifespan_ns};
-}
 
 static void print_cycle(struct output *out, const struct sm_life_cycle *c,
                         const struct cycle_fields *f, bool is_json)
@@ -469,15 +432,33 @@ static void print_cycle(struct output *out, const struct sm_life_cycle *c,
     if (is_json) output_string(out, "}");
 }
 
-// Of two life cycles of a type one may be NULL.
-static void compare_cycles(struct diff *d, struct text type, const struct sm_life_cycle *a,
-                           const struct sm_life_cycle *b)
+static void say_cycle_note(struct output *out, const struct cycle_note *n, bool is_json)
 {
+    if (is_json) {
+        say_json_number(out, ",\"seq\":", n->seq);
+        say_json_time(out, ",\"time\":", n->time_ns);
+        output_format(out, ",\"kind\":\"%s\",\"changes\":%" PRIu64 "}\n",
+                      command_kind_name(n->kind), n->changes);
+        return;
+    }
+    output_format(out, "; %s %" PRIu64 " ", n->changes > 1 ? "last by" : "by", n->seq);
+    output_time(out, n->time_ns);
+    output_format(out, " %s", command_kind_name(n->kind));
+    if (n->changes > 1) output_format(out, ", of %" PRIu64 " changes", n->changes);
+    output_string(out, "\n");
+}
+
+// Of two life cycles of a type one may be NULL.
+static void print_cycles_of(void *context, const struct sm_life_cycle *a,
+                            const struct sm_life_cycle *b, const struct cycle_fields *f)
+{
+    struct diff *d = context;
     struct output *out = &d->r->out;
     bool is_json = d->r->options->json;
-    struct cycle_fields f = cycle_fields(a, b);
+    struct text type = a != NULL ? a->type : b->type;
     if (!is_wanted(d->r->options->type, type)) return;
-    if (!f.state && !f.min_count && !f.max_count && !f.lifespan) return;
+    const struct cycle_note *note = cycle_note(d, type);
+    ASSERT(note != NULL); // nothing else changes them
     d->differences++;
     if (is_json) {
         say_json_text(out, "{\"dynamic\":", type);
@@ -487,29 +468,19 @@ static void compare_cycles(struct diff *d, struct text type, const struct sm_lif
         output_word(out, type);
         output_string(out, ": ");
     }
-    print_cycle(out, a, &f, is_json);
+    print_cycle(out, a, f, is_json);
     output_string(out, is_json ? ",\"to\":" : " -> ");
-    print_cycle(out, b, &f, is_json);
-    output_string(out, is_json ? "}\n" : "\n");
+    print_cycle(out, b, f, is_json);
+    say_cycle_note(out, note, is_json);
     output_drain(out);
 }
 
 static void print_cycles(struct diff *d)
 {
-    const struct sm_life_cycle *old = (const struct sm_life_cycle *)(const void *)d->cycles.data;
-    const struct sm_life_cycle *new;
-    uint32_t old_count = (uint32_t)(d->cycles.size / sizeof(*old));
-    uint32_t new_count, i = 0, j = 0;
-    sm_life_cycles(walk_state(d->walk), &new, &new_count);
-    while (i < old_count || j < new_count) {
-        int order = i == old_count   ? 1
-                    : j == new_count ? -1
-                                     : text_compare(old[i].type, new[j].type);
-        compare_cycles(d, order <= 0 ? old[i].type : new[j].type, order <= 0 ? &old[i] : NULL,
-                       order >= 0 ? &new[j] : NULL);
-        i += order <= 0;
-        j += order >= 0;
-    }
+    const struct sm_life_cycle *cycles;
+    uint32_t count;
+    sm_life_cycles(walk_state(d->walk), &cycles, &count);
+    cycles_compare(&d->cycles, cycles, count, print_cycles_of, d);
 }
 
 static void print_config(struct diff *d)
@@ -569,14 +540,16 @@ static int compare(struct diff *d)
     occurs_in_state(&names, sm);
     d->config = config_hash(sm);
     if (has_queues) {
-        sm_queues(sm, sm_time_ns(sm), keep_entry, d);
-        keep_cycles(d);
+        d->queues = diff_queues_take(d->walk, o->type);
+        cycles_take(sm, &d->cycles);
+        cycles_take(sm, &d->cycles_now);
     }
     int err = go_on(d);
+    if (err == 0 && has_queues) err = diff_queues_end(d->queues, d->r, d->walk);
     if (err != 0) return err;
     print_resources(d);
     if (has_queues) {
-        print_queues(d);
+        d->differences += diff_queues_print(d->queues, d->r, d->walk);
         print_cycles(d);
     }
     if (has_queues && o->type == NULL) print_config(d);
@@ -591,9 +564,13 @@ static void diff_release(struct diff *d)
     for (struct touched *t; (t = table_next(&d->touched, &at)) != NULL;)
         touched_free(t);
     table_release(&d->touched);
-    buffer_release(&d->entries);
-    buffer_release(&d->cycles);
-    buffer_release(&d->cycle_texts);
+    at = 0;
+    for (struct cycle_note *n; (n = table_next(&d->cycle_notes, &at)) != NULL;)
+        free(n);
+    table_release(&d->cycle_notes);
+    diff_queues_free(d->queues);
+    cycles_release(&d->cycles);
+    cycles_release(&d->cycles_now);
     buffer_release(&d->scratch);
     buffer_release(&d->pairs);
     walk_leave(d->walk);

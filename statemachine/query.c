@@ -327,7 +327,8 @@ static bool show_queue(const struct queue *q, uint64_t now_ns,
                                        .request_id = text_of(r->id, r->id_size),
                                        .rank = ++live,
                                        .first_poll_ns = r->first_poll_ns,
-                                       .deadline_ns = r->deadline_ns};
+                                       .deadline_ns = r->deadline_ns,
+                                       .seq = r->ticket};
             if (!each(context, &e)) return false;
         }
     }

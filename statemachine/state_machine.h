@@ -210,6 +210,7 @@ struct sm_queue_entry {
     uint32_t rank;          // from 1, among the live entries of its queue
     uint64_t first_poll_ns; // when it came
     uint64_t deadline_ns;   // dead when now is after this
+    uint64_t seq;           // of the command that it came with
 };
 
 // Calls `each` for every queue entry live at `now_ns`, by (type, state), then by rank. Texts are
