@@ -26,7 +26,7 @@ struct slice_about {
     uint64_t base_time_ns;     // of record base_seq; 0 with base_seq 0
     struct hash128 base_chain; // checksum of record base_seq; zeros with base_seq 0
     struct hash128 base_digest; // of the state; opaque here
-    struct text created_by;     // version of the program: up to SLICE_CREATED_BY_BYTES_MAX, no NUL
+    struct text created_by;     // of the journal: up to SLICE_CREATED_BY_BYTES_MAX, no NUL
     uint32_t flags;             // SLICE_...; all are kept
 
     // Filled in when reading.

@@ -1,6 +1,7 @@
 // export: a part of the past in one file, as it is or saying less.
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/assert.h"
@@ -26,7 +27,7 @@ struct export
     struct walk *walk;
     struct slice_writer *writer;
     bool rows_have_ended; // a result was missing: those after it are not written either
-    struct buffer row;
+    struct buffer row, created_by;
 
     // When something is left out or replaced:
     struct redact *redact;
@@ -157,19 +158,35 @@ static int explain(struct export *e, int err)
     return err;
 }
 
+// The version that made the journal, for which the file speaks. Nothing vouches for it there.
+static int learn_version(struct export *e)
+{
+    struct replay *r = e->r;
+    int err = source_created_by(r->source, &e->created_by, &r->problem);
+    if (err != 0) return err;
+    struct text t = buffer_as_text(&e->created_by);
+    const char *end = t.size > 0 ? memchr(t.data, 0, t.size) : NULL;
+    if (end != NULL) e->created_by.size = (size_t)(end - t.data);
+    if (e->created_by.size > SLICE_CREATED_BY_BYTES_MAX)
+        e->created_by.size = SLICE_CREATED_BY_BYTES_MAX;
+    return 0;
+}
+
 static int begin(struct export *e)
 {
     struct sm *sm = e->other != NULL ? e->other : walk_state(e->walk);
+    int err = learn_version(e);
+    if (err != 0) return err;
     struct slice_about about = {.base_seq = e->from - 1,
                                 .base_digest = sm_digest(sm),
-                                .created_by = TEXT(BOSKOSD_VERSION),
+                                .created_by = buffer_as_text(&e->created_by),
                                 .flags = e->flags};
     if (about.base_seq > 0) {
         about.base_time_ns = sm_time_ns(sm);
         // The journal's own could be held against a guess of what is not to be known.
         about.base_chain = e->other != NULL ? about.base_digest : walk_chain(e->walk);
     }
-    int err = slice_begin(e->path, &about, &e->writer, &e->r->problem);
+    err = slice_begin(e->path, &about, &e->writer, &e->r->problem);
     if (err != 0 || about.base_seq == 0) return err;
     return explain(e, sm_snapshot_write(sm, add_base, e));
 }
@@ -395,6 +412,7 @@ static void release(struct export *e)
     command_decoder_free(e->decoder);
     buffer_release(&e->payload);
     buffer_release(&e->row);
+    buffer_release(&e->created_by);
 }
 
 int replay_export(struct replay *r)

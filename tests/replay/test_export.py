@@ -374,6 +374,15 @@ class ExportTest(unittest.TestCase):
         self.assertEqual(json.loads(out)["redacted"], True)
         self.assertEqual(json.loads(out)["userdata"], "left out")
 
+    def test_version(self):
+        """It carries the version that made the journal, not that of the program which exports."""
+        source = ["--file", os.path.join(HERE, "..", "..", "docs", "incidents", "reaped.bex")]
+        made_by = json.loads(run(*source, "--json", "info"))["created_by"]
+        self.assertNotIn(made_by, run("--version"))
+        for option in ([], ["--with-userdata"], ["--redact"]):
+            exported, _ = self.export(source, "exported" + "".join(option), *option)
+            self.assertEqual(json.loads(run("--file", exported, "--json", "info"))["created_by"], made_by)
+
     def test_each_export_has_its_own_texts(self):
         """What stands for an owner cannot be looked up in another file."""
         source = ["--data-dir", self.history(3, 300, 0)]
