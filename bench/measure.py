@@ -379,22 +379,53 @@ def min_over_time(look, seconds=1.0):
 
 
 class Replay(Group):
-    """replay with all checks at 10k and 1M resources; a start on 1M resources and 5M commands, cold"""
+    """replay with all checks at 10k and 1M resources; a start on 1M resources and 5M commands, cold; the state at a point"""
 
     def prepare(self):
         b = self.bench
-        self.small = self.make_log(b.count(10000, 1000), b.count(1000000, 2000))
-        self.large = self.make_log(b.count(1000000, 1000), b.count(5000000, 2000))
+        self.small = self.make_log({"t": b.count(10000, 1000)}, b.count(1000000, 2000))
+        self.large = self.make_log({"t": b.count(1000000, 1000)}, b.count(5000000, 2000))
+        every = b.count(1000000, 1000)
+        self.pasts_types = {"t": b.count(1000000, 1000) - 1, "one": 1}
+        self.pasts = self.make_log(self.pasts_types, 3 * every, snapshot_every=every)
+        self.point = self.find_point(every)
 
-    def make_log(self, resources, commands):
+    def make_log(self, types, commands, **how):
         b = self.bench
-        server = servers.Boskosd(b, {"t": resources}, log_level="info")
+        server = servers.Boskosd(b, types, log_level="info", **how)
         while server.metrics()["boskosd_seq"] < commands:
             left = commands - server.metrics()["boskosd_seq"]
             b.load(server, clients=b.count(1000), warmup=0, seconds=min(10, max(0.3, left / 60000)))
         server.settle()
         server.stop(9)
         return server
+
+    def ask(self, *words):
+        """boskos-replay on the log with snapshots: what it prints."""
+        done = subprocess.run([self.bench.program("boskos-replay"), "--data-dir", self.pasts.folder, "--json", *words],
+                              capture_output=True, text=True, check=False, timeout=servers.PATIENCE)
+        if done.returncode != 0:
+            raise CannotMeasure(f"boskos-replay: {done.stderr[-300:]}")
+        return json.loads(done.stdout)
+
+    def find_point(self, every):
+        """The point that has most commands between itself and the snapshot before it, of at most every - 1."""
+        about = self.ask("info")
+        seqs = [s["seq"] for s in about["snapshots"]]
+        ends = [after - 1 for after in seqs[1:]] + [about["last"]]
+        points = [(min(end, seq + every - 1), seq) for seq, end in zip(seqs, ends)]
+        if not points:
+            raise CannotMeasure("there is no snapshot")
+        return max(points, key=lambda p: p[0] - p[1])
+
+    def show(self):
+        """How long boskos-replay takes to show one resource of the state at the point."""
+        began = time.monotonic()
+        state = self.ask("show", "--at", str(self.point[0]), "--type", "one")
+        took = time.monotonic() - began
+        if state["seq"] != self.point[0] or len(state["resources"]) != 1:
+            raise CannotMeasure("boskos-replay shows another state")
+        return took
 
     def replay(self, server):
         return self.bench.run("replay", server.folder)
@@ -422,6 +453,8 @@ class Replay(Group):
         large = self.replay(self.large)
         self.add("large", large)
         self.add("warm", self.start_warm(self.large)["recovery"] / large["seconds"])
+        self.show()  # warm
+        self.add("point", self.show())
 
     def start_warm(self, server):
         with open(server.log_path, "wb"):
@@ -442,6 +475,9 @@ class Replay(Group):
         yield Row("recovery: 1M resources, 5M commands, cold", self.all("cold", "recovery"), "s", 2.5, False,
                   f"{one['commands']:,} commands; to the first answer {self.middle('cold', 'seconds'):.2f} s")
         yield Row("recovery against replay, warm", self.all("warm"), goal=1.5, at_least=False)
+        point, snapshot = self.point
+        yield Row("show: a point, warm", self.all("point"), "s", 1, False,
+                  f"{point - snapshot:,} commands behind a snapshot, {sum(self.pasts_types.values()):,} resources")
 
 
 UNITS = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
