@@ -35,7 +35,7 @@ static const char help[] =
     "\n"
     "A point P is the number of a command (the state after it), a time as 2026-03-01T14:02:00Z,\n"
     "or a span before the end as -10m. The folder is never changed, whether a daemon has it or\n"
-    "not.\n"
+    "not. It takes the memory of the state and 64 MiB; the man page says which commands more.\n"
     "\n"
     "Examples\n"
     "  boskos-replay show --at 2026-03-01T14:02:00Z\n"

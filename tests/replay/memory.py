@@ -24,11 +24,13 @@ import folder
 MIB = 1 << 20
 BYTES_MAX = 64 * MIB
 SECONDS_MAX = 120
-# What the man page grants beside: of diff for each resource that a command between the points changed, of held-by and reset's
-# why for each lease that is told of, of an export without --with-userdata the state once more.
+# What the man page grants beside: of diff for each resource that a command between the points changed, of held-by for each
+# lease; of an export without --with-userdata the state once more, of log --json --reverse the longest line some times.
 DIFF_BYTES = 256
 LEASE_BYTES = 512
-NAMES_A_LINE = 100
+LINES = 4
+CHANGED_MANY, CHANGED_BYTES = 300000, 100  # of one command that changes more than so many, for each
+NAMES_A_LINE = 1000
 
 
 def limited():
@@ -112,9 +114,11 @@ def large(options, place):
     state = max(shows)
     exported = os.path.join(place, "large.bex")
     diff = options.resources * DIFF_BYTES
+    longest = len(subprocess.run(replay + ["log", "--json", "--from", str(first), "--to", str(first)], check=True,
+                                 stdout=subprocess.PIPE).stdout)
     commands = [(["verify"], 0), (["log"], 0), (["log", "--json"], 0), (["show", "--at", str(first), "--json"], 0),
                 (["usage", "--by", "resource"], 0), (["why", str(first), "--json"], 0), (["why", str(second), "--json"], 0),
-                (["why", str(reset), "--json"], leases * LEASE_BYTES),
+                (["why", str(reset), "--json"], 0), (["log", "--json", "--reverse"], longest * LINES),
                 (["held-by", "ann", "--at", str(leased)], leases * LEASE_BYTES),
                 (["diff", "1", str(first)], diff), (["diff", str(leased), str(second), "--json"], diff),
                 (["bisect", "--good", "1", "--bad", str(second), "--json", "--run", 'test "$BOSKOS_SEQ" -lt 2'], 0),
@@ -124,6 +128,7 @@ def large(options, place):
     faults = 0
     for command, more in commands:
         needed = most(replay + command)
+        more += options.resources * CHANGED_BYTES if options.resources > CHANGED_MANY else 0
         is_fault = needed is None or needed > state + BYTES_MAX + more
         faults += is_fault
         if needed is not None and (is_fault or options.verbose):
