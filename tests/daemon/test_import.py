@@ -99,8 +99,8 @@ class Import(ImportTest):
         self.assertEqual(now["items"][1]["spec"]["needs"], {"aws-account": 1})
         self.assertEqual(now["items"][1]["spec"]["config"], {"type": "AWSClusterCreator", "content": '{"nodes": 3}'})
         self.assertEqual(json.loads(self.replay(d, "show", "--kubernetes", "--at", "0"))["items"], [])
-        self.assertEqual(json.loads(self.replay(d, "show", "--kubernetes", "--owner", "nobody", "--type", "x"))["items"],
-                         [])
+        not_yet = self.replay(d, "show", "--kubernetes", "--at", "1", "--owner", "ann", "--type", "aws-account")
+        self.assertEqual(json.loads(not_yet)["items"], [])
 
     def test_leases_go_on(self):
         d = self.daemon(config=CONFIG)
