@@ -267,15 +267,18 @@ class Live(LiveTest):
                 subprocess.run([d.program, "--compact", "--data-dir", d.data_dir], check=True, capture_output=True,
                                timeout=boskosd.PATIENCE)
             self.start_in_time(d)
+        self.check_followed(d, process, thread, seen, 1)
+
+    def check_followed(self, d, process, thread, seen, first):
+        """The follower, which the thread reads into `seen`, goes on after the last command, has seen all, and is ended."""
         last = d.seq()
         time.sleep(2)
         self.assertIsNone(process.poll(), "it was expected to go on")
         process.terminate()
         thread.join(folder.SECONDS_MAX)
         self.assertEqual(process.stderr.read(), b"")
-        self.assertEqual(seen, list(range(1, last + 1)))
+        self.assertEqual(seen, list(range(first, last + 1)))
         self.check_unharmed(d)
-
 
     def test_follow_what_is_trimmed(self):
         """What follows closely sees every command; what is held up for too long is told what is kept."""
@@ -310,14 +313,7 @@ class Live(LiveTest):
         seqs = [json.loads(line)["seq"] for line in out.splitlines()]
         self.assertEqual(seqs, list(range(begun + 1, begun + 1 + len(seqs))))
         load.stop()
-        last = d.seq()
-        time.sleep(1)
-        self.assertIsNone(close.poll(), "it was expected to go on")
-        close.terminate()
-        thread.join(folder.SECONDS_MAX)
-        self.assertEqual(close.stderr.read(), b"")
-        self.assertEqual(seen, list(range(first, last + 1)))
-        self.check_unharmed(d)
+        self.check_followed(d, close, thread, seen, first)
 
 
 class Killed(LiveTest):
