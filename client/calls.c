@@ -109,6 +109,8 @@ static int code_of_refusal(enum call_kind kind, const struct reply *r)
     switch (r->status) {
     case 401: return body_has(r, "owner mismatch") ? BOSKOS_ERR_OWNER : BOSKOS_ERR_AUTH;
     case 404:
+        if (kind == CALL_READ)
+            return r->is_problem ? BOSKOS_ERR_NO_RESOURCE : BOSKOS_ERR_UNSUPPORTED;
         if (body_has(r, "no available resource")) return code_of_none(kind);
         if (kind == CALL_ACQUIRE && body_has(r, "resource type ") && body_has(r, "does not exist"))
             return BOSKOS_ERR_NO_TYPE;
@@ -124,11 +126,8 @@ static int code_of_status(enum call_kind kind, const struct reply *r)
 {
     switch (r->status) {
     case 200: return 0;
-    case 404:
-        if (kind == CALL_READ)
-            return r->is_problem ? BOSKOS_ERR_NO_RESOURCE : BOSKOS_ERR_UNSUPPORTED;
-        return code_of_refusal(kind, r);
     case 401:
+    case 404:
     case 409: return code_of_refusal(kind, r);
     case 403:
     case 407: return BOSKOS_ERR_AUTH;
