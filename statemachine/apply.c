@@ -366,7 +366,7 @@ void sm_apply(struct sm *sm, const struct command *c, struct sm_result *ret_resu
 {
     ASSERT(c->seq == sm->seq + 1 && c->time_ns >= sm->time_ns);
     free_buried(sm);
-    if (sm->is_traced) trace_clear(sm);
+    if (sm->trace.is_wanted) trace_clear(sm);
     uint64_t before_ns = sm->time_ns;
     sm->seq = c->seq;
     sm->time_ns = c->time_ns;

@@ -46,7 +46,7 @@ void resource_place(struct sm *sm, struct resource *r, struct type *t, struct sy
     if (order == &t->live && r->expires_ns != 0) order_insert(&sm->expiring, r->expires_ns, r);
     type_touch(sm, t);
     digest_resource(sm, r, true);
-    if (sm->is_traced) trace_placed(sm, r);
+    if (sm->trace.is_wanted) trace_placed(sm, r);
     retype_check(sm, r);
 }
 
@@ -54,7 +54,7 @@ void resource_unplace(struct sm *sm, struct resource *r)
 {
     struct pool *p = r->pool;
     struct type *t = p->type;
-    if (sm->is_traced) trace_before(sm, r);
+    if (sm->trace.is_wanted) trace_before(sm, r);
     digest_resource(sm, r, false);
     struct order *order = type_order_of(sm, r);
     if (order == &t->live && r->expires_ns != 0) order_remove(&sm->expiring, r->expires_ns, r);

@@ -142,6 +142,18 @@ struct reaper {
     struct symbol *target;
 };
 
+// For sm_changes: notes of what the present command did to resources (trace.c).
+struct trace {
+    bool is_wanted;
+    bool is_settled; // the notes are those of changes only, by name
+    char **blocks;   // of bytes, in which notes lie one after the other
+    uint32_t blocks_count, blocks_capacity;
+    uint32_t end;    // of the last note, counted through the blocks; so are
+    uint32_t *notes; // the places of all
+    uint32_t count, capacity;
+    const struct resource *last; // that a note is of
+};
+
 struct sm {
     uint64_t hash_seed;
     uint64_t seq, time_ns;
@@ -184,12 +196,7 @@ struct sm {
     struct hash128
         core_hash; // of the element that holds the fields without an element of their own
 
-    // For sm_changes: what the present command did to resources, in order; once it is settled, what
-    // it changed, by name.
-    bool is_traced, trace_is_settled;
-    struct trace_step *trace;
-    struct trace_was *trace_was; // how resources were
-    uint32_t trace_count, trace_capacity, trace_was_count, trace_was_capacity;
+    struct trace trace;
 
     // Scratch, borrowed by results until the next call.
     void **graveyard; // memory to be freed then

@@ -65,7 +65,7 @@ void type_drop_if_empty(struct sm *sm, struct type *t)
     memmove(sm->types + place, sm->types + place + 1,
             (sm->types_count - place) * sizeof(sm->types[0]));
     symbol_drop(sm, t->name);
-    free(t);
+    bury(sm, t);
 }
 
 void type_touch(struct sm *sm, struct type *t)
@@ -150,7 +150,7 @@ void pool_drop_if_empty(struct sm *sm, struct pool *p)
     if (p->after != NULL) p->after->before = p->before;
     table_remove(&sm->pools, p);
     symbol_drop(sm, p->state);
-    free(p);
+    bury(sm, p);
 }
 
 // ---- holders ----------------------------------------------------------------
