@@ -260,7 +260,7 @@ static int search(struct bisect *b)
 static void print_json(struct bisect *b, const struct walk_step *step)
 {
     struct output *out = &b->r->out;
-    entry_json(out, b->walk, step, true);
+    entry_json(out, b->walk, step);
     if (!b->has_invariant) return;
     out->line.size -= sizeof("}\n") - 1; // more follows
     output_string(out, ",\"why\":");

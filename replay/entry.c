@@ -37,7 +37,7 @@ void entry_json_effects(struct output *out, struct walk *w, bool may_drain)
     output_string(out, "]}\n");
 }
 
-void entry_json(struct output *out, struct walk *w, const struct walk_step *step, bool may_drain)
+void entry_json(struct output *out, struct walk *w, const struct walk_step *step)
 {
     const struct command *c = &step->command;
     entry_json_head(out, c);
@@ -50,7 +50,7 @@ void entry_json(struct output *out, struct walk *w, const struct walk_step *step
         say_json_text(out, ",\"reply\":", buffer_as_text(&body));
         buffer_release(&body);
     }
-    entry_json_effects(out, w, may_drain);
+    entry_json_effects(out, w, true);
 }
 
 static void refusal(struct output *out, const struct sm_result *result)

@@ -14,10 +14,11 @@ bool entry_has_client(const struct command *c);
 void entry_json_head(struct output *out, const struct command *c);
 
 // Adds the object about the walk's last command: seq, time, kind, params, status, reply, effects.
-// It may be large: `may_drain` says that what has gathered may be written out in between.
-void entry_json(struct output *out, struct walk *w, const struct walk_step *step, bool may_drain);
+// It may be large: what has gathered is written out in between.
+void entry_json(struct output *out, struct walk *w, const struct walk_step *step);
 
-// Ends such an object: adds effects and the brace.
+// Ends such an object: adds effects and the brace. `may_drain` says that what has gathered may be
+// written out in between.
 void entry_json_effects(struct output *out, struct walk *w, bool may_drain);
 
 // Adds the line. `last` is the highest number there will be, for the column's width.

@@ -10,6 +10,7 @@
 #include "base/banned.h"
 
 #define FOLLOW_PAUSE_NS 100000000l // between looks for what has come
+#define PIECE_BYTES (64u * 1024)   // of a line that is read back
 
 struct log_command {
     struct replay *r;
@@ -229,16 +230,16 @@ static int print_step(struct log_command *l, const struct walk_step *step, uint6
     if (!is_wanted(l, step)) return 0;
     l->printed++;
     if (r->options->json)
-        entry_json(&r->out, l->walk, step, l->spool == NULL);
+        entry_json(&r->out, l->walk, step);
     else
         entry_line(&r->out, step, walk_changes(l->walk), last);
     if (l->spool == NULL) {
         output_drain(&r->out);
         return 0;
     }
-    bool is_good = spool_add(l->spool, buffer_as_text(&r->out.line));
-    buffer_clear(&r->out.line);
-    return is_good ? 0 : replay_fail(r, BOSKOS_E_IO, "cannot write a temporary file");
+    output_flush(&r->out);
+    if (spool_end_line(l->spool)) return 0;
+    return replay_fail(r, BOSKOS_E_IO, "cannot write a temporary file");
 }
 
 // Prints the commands up to `to`; the walk is before the first of them.
@@ -290,20 +291,33 @@ static int print_forward(struct log_command *l, uint64_t from, uint64_t to)
 
 // ---- the newest first -------------------------------------------------------------
 
+static void print_spooled(struct output *out, struct spool *spool)
+{
+    while (spool_take_last(spool)) {
+        size_t size;
+        do {
+            size = spool_read(spool, buffer_reserve(&out->line, PIECE_BYTES), PIECE_BYTES);
+            out->line.size += size;
+            output_drain(out);
+        } while (size > 0);
+    }
+    output_flush(out);
+}
+
 // States are made forwards only: each part between two bases is gone through, kept in a temporary
 // file, and read from its end.
 static int print_part_reversed(struct log_command *l, uint64_t from, uint64_t to)
 {
     struct replay *r = l->r;
+    struct output out = r->out;
     int err = spool_open(&l->spool);
     if (err != 0) return replay_fail(r, err, "cannot make a temporary file");
+    r->out.file = spool_file(l->spool);
+    r->out.sink = SINK_FILE;
     err = print_forward(l, from, to);
-    struct text line;
-    while (err == 0 && spool_take_last(l->spool, &line)) {
-        buffer_text(&r->out.line, line);
-        output_drain(&r->out);
-    }
-    output_flush(&r->out); // the next part is gathered in the same place
+    r->out.file = out.file;
+    r->out.sink = out.sink;
+    if (err == 0) print_spooled(&r->out, l->spool);
     if (err == 0 && spool_has_failed(l->spool))
         err = replay_fail(r, BOSKOS_E_IO, "cannot read a temporary file");
     spool_close(l->spool);
