@@ -3,34 +3,21 @@
 // `from` is always the earlier point. A resource or life cycle that differs has the last command
 // that changed it and how many did; one that changed and is as it was, or was made and is gone
 // again, is only counted. With --resource and --owner it is about resources only, with --type about
-// resources, queues and life cycles of the type. What a resource was is kept from its first change
-// on, so that no more is kept than is touched.
+// resources, queues and life cycles of the type.
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
 #include "base/duration.h"
-#include "replay/changes.h"
 #include "replay/diff_queues.h"
-#include "replay/kept.h"
+#include "replay/diff_resources.h"
 #include "replay/occurs.h"
 #include "replay/say.h"
 #include "statemachine/table.h"
 #include "wire/wire.h"
 
 #include "base/banned.h"
-
-// A resource that was changed since the earlier point.
-struct touched {
-    struct table_item item;
-    uint8_t kind; // of the last command that changed it; its owner and number:
-    uint8_t name_size;
-    bool was_there;
-    uint32_t owner_size, before_size;
-    char *owner;
-    uint64_t seq, time_ns, changes;
-    char bytes[]; // the name, and what it was, as kept.h has it
-};
 
 // Life cycles as sm_life_cycles tells them, kept.
 struct cycles {
@@ -48,99 +35,24 @@ struct cycle_note {
 
 struct diff {
     struct replay *r;
-    struct walk *walk;
     uint64_t earlier, later;
-    struct table touched;
-    uint64_t returned; // of those that are no more in the table
-    uint64_t differences;
+    struct diff_resources *resources;
+    uint64_t differences; // beside those
 
-    // Where queues are wanted: those of the earlier point, and life cycles, then and on the way.
+    // Of one way from the earlier point to the later. Where queues are wanted: those of the earlier
+    // point, and life cycles, then and on the way.
+    struct walk *walk;
     struct diff_queues *queues;
     struct cycles cycles, cycles_now;
     struct table cycle_notes;
 
     struct hash128 config; // of the earlier point
     uint64_t config_seq, config_time_ns, config_changes;
-
-    struct buffer scratch, pairs;
 };
-
-static struct text touched_name(const struct touched *t)
-{
-    return text_of(t->bytes, t->name_size);
-}
-
-static bool has_name(const void *item, const void *key)
-{
-    return text_equal(touched_name(item), *(const struct text *)key);
-}
 
 static bool is_wanted(const char *filter, struct text t)
 {
     return filter == NULL || text_equal(text_from(filter), t);
-}
-
-// The options fit what was, or what is.
-static bool fits(const struct options *o, const struct sm_change *c)
-{
-    if (!is_wanted(o->resource, c->name)) return false;
-    return (c->was_there && is_wanted(o->type, c->before.type) &&
-            is_wanted(o->owner, c->before.owner)) ||
-           (c->is_there && is_wanted(o->type, c->after.type) &&
-            is_wanted(o->owner, c->after.owner));
-}
-
-// ---- from the earlier point to the later --------------------------------------------
-
-static struct touched *touch(struct diff *d, const struct sm_change *c)
-{
-    uint32_t hash = (uint32_t)hash64(c->name.data, c->name.size, 0);
-    struct touched *t = table_find(&d->touched, hash, has_name, &c->name);
-    if (t != NULL) return t;
-    buffer_clear(&d->scratch);
-    if (c->was_there) kept_write(&c->before, &d->scratch);
-    t = must_malloc(sizeof(*t) + c->name.size + d->scratch.size);
-    *t = (struct touched){.item = {hash},
-                          .name_size = (uint8_t)c->name.size,
-                          .was_there = c->was_there,
-                          .before_size = (uint32_t)d->scratch.size};
-    memcpy(t->bytes, c->name.data, c->name.size);
-    if (d->scratch.size > 0) memcpy(t->bytes + c->name.size, d->scratch.data, d->scratch.size);
-    table_add(&d->touched, t);
-    return t;
-}
-
-static void touched_free(struct touched *t)
-{
-    free(t->owner);
-    free(t);
-}
-
-static void set_owner(struct touched *t, struct text owner)
-{
-    if (owner.size > t->owner_size || t->owner == NULL)
-        t->owner = must_realloc(t->owner, (size_t)owner.size + 1);
-    if (owner.size > 0) memcpy(t->owner, owner.data, owner.size);
-    t->owner_size = owner.size;
-}
-
-static void note_change(struct diff *d, const struct command *command, const struct sm_change *c)
-{
-    const struct options *o = d->r->options;
-    if (!is_wanted(o->resource, c->name)) return;
-    struct touched *t = touch(d, c);
-    if (!t->was_there && !c->is_there) { // it was made and is gone again: of no point is it
-        struct sm_change gone = {.name = c->name, .was_there = true, .before = c->before};
-        d->returned += fits(o, &gone);
-        table_remove(&d->touched, t);
-        touched_free(t);
-        return;
-    }
-    t->seq = command->seq;
-    t->time_ns = command->time_ns;
-    t->kind = (uint8_t)command->kind;
-    t->changes++;
-    set_owner(t, command_owner(command));
 }
 
 // ---- life cycles on the way ---------------------------------------------------------
@@ -283,7 +195,7 @@ static int go_on(struct diff *d)
     struct hash128 config = d->config;
     walk_trace(d->walk);
     progress_begin(&r->progress, "commands");
-    while (sm_seq(sm) < d->later) {
+    while (sm_seq(sm) < d->later && !diff_resources_is_full(d->resources)) {
         int err = walk_next(d->walk, &step, &r->problem);
         if (err == BOSKOS_E_NOT_FOUND)
             return replay_fail(r, err, "the log ends before command %" PRIu64, d->later);
@@ -293,7 +205,7 @@ static int go_on(struct diff *d)
         uint32_t count = walk_changes(d->walk);
         for (uint32_t i = 0; i < count; i++) {
             walk_change(d->walk, i, &change);
-            note_change(d, &step->command, &change);
+            diff_resources_note(d->resources, &step->command, &change);
             has_less |= change.was_there &&
                         (!change.is_there || !text_equal(change.before.type, change.after.type));
         }
@@ -310,84 +222,6 @@ static int go_on(struct diff *d)
     }
     progress_end(&r->progress);
     return 0;
-}
-
-// ---- resources ----------------------------------------------------------------------
-
-static void print_json(struct diff *d, const struct touched *t, const struct sm_change *c)
-{
-    struct output *out = &d->r->out;
-    wire_json_change(c, &out->line);
-    out->line.size--; // its brace: more follows
-    say_json_number(out, ",\"seq\":", t->seq);
-    say_json_time(out, ",\"time\":", t->time_ns);
-    output_format(out, ",\"kind\":\"%s\"", command_kind_name(t->kind));
-    if (t->owner_size > 0) say_json_text(out, ",\"owner\":", text_of(t->owner, t->owner_size));
-    output_format(out, ",\"changes\":%" PRIu64 "}\n", t->changes);
-}
-
-static const char *what_happened(const struct touched *t, const struct sm_change *c)
-{
-    if (!c->is_there) return "removed";
-    if (!c->was_there) return t->changes > 1 ? "made, last changed" : "made";
-    return t->changes > 1 ? "last changed" : "changed";
-}
-
-static void print_readable(struct diff *d, const struct touched *t, const struct sm_change *c)
-{
-    struct output *out = &d->r->out;
-    output_colour(out, COLOUR_BOLD);
-    output_word(out, c->name);
-    output_colour(out, COLOUR_NONE);
-    output_format(out, "  %s by %" PRIu64 " ", what_happened(t, c), t->seq);
-    output_time(out, t->time_ns);
-    output_format(out, " %s", command_kind_name(t->kind));
-    if (t->owner_size > 0) {
-        output_string(out, " of ");
-        output_word(out, text_of(t->owner, t->owner_size));
-    }
-    if (t->changes > 1) output_format(out, ", of %" PRIu64 " changes", t->changes);
-    output_string(out, "\n");
-    output_change(out, c);
-}
-
-static void print_touched(struct diff *d, const struct touched *t)
-{
-    struct sm_change c = {.name = touched_name(t), .was_there = t->was_there};
-    if (t->was_there)
-        kept_read(c.name, text_of(t->bytes + t->name_size, t->before_size), &d->pairs, &c.before);
-    c.is_there = sm_find(walk_state(d->walk), c.name, &c.after) == 0;
-    if (!fits(d->r->options, &c)) return;
-    if (c.was_there && c.is_there && sm_same_resource(&c.before, &c.after)) {
-        d->returned++;
-        return;
-    }
-    d->differences++;
-    if (d->r->options->json)
-        print_json(d, t, &c);
-    else
-        print_readable(d, t, &c);
-    output_drain(&d->r->out);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const struct touched *x = *(const struct touched *const *)a;
-    const struct touched *y = *(const struct touched *const *)b;
-    return text_compare(touched_name(x), touched_name(y));
-}
-
-static void print_resources(struct diff *d)
-{
-    uint32_t at = 0, count = 0;
-    if (d->touched.count == 0) return;
-    struct touched **sorted = must_malloc(d->touched.count * sizeof(struct touched *));
-    for (struct touched *t; (t = table_next(&d->touched, &at)) != NULL;)
-        sorted[count++] = t;
-    qsort(sorted, count, sizeof(struct touched *), by_name);
-    for (uint32_t i = 0; i < count; i++)
-        print_touched(d, sorted[i]);
-    free(sorted);
 }
 
 // ---- life cycles and config -----------------------------------------------------------
@@ -503,20 +337,70 @@ static void print_config(struct diff *d)
 
 // ---- all of it ------------------------------------------------------------------------
 
-static void print_rest(struct diff *d)
+static void way_release(struct diff *d)
+{
+    uint32_t at = 0;
+    for (struct cycle_note *n; (n = table_next(&d->cycle_notes, &at)) != NULL;)
+        free(n);
+    table_release(&d->cycle_notes);
+    diff_queues_free(d->queues);
+    d->queues = NULL;
+    d->config_changes = 0;
+}
+
+// From the earlier point to the later, or until there are too many resources.
+static int go(struct diff *d, struct occurs *names)
+{
+    const struct options *o = d->r->options;
+    way_release(d);
+    diff_resources_begin(d->resources);
+    walk_close(d->walk);
+    d->walk = NULL;
+#ifdef __GLIBC__
+    (void)malloc_trim(0); // what the state before had would lie between what the next one has
+#endif
+    int err = replay_walk(d->r, d->earlier, &d->walk);
+    if (err != 0) return err;
+    struct sm *sm = walk_state(d->walk);
+    occurs_in_state(names, sm);
+    d->config = config_hash(sm);
+    if (o->resource == NULL && o->owner == NULL) {
+        d->queues = diff_queues_take(d->walk, o->type);
+        cycles_take(sm, &d->cycles);
+        cycles_take(sm, &d->cycles_now);
+    }
+    err = go_on(d);
+    if (err != 0 || d->queues == NULL || diff_resources_is_full(d->resources)) return err;
+    return diff_queues_end(d->queues, d->r, d->walk);
+}
+
+static int compare_resources(struct diff *d, struct occurs *names)
+{
+    bool has_more = true;
+    while (has_more) {
+        int err = go(d, names);
+        if (err != 0) return err;
+        if (diff_resources_is_full(d->resources)) continue;
+        diff_resources_print(d->resources, d->r, d->walk);
+        has_more = diff_resources_next(d->resources);
+    }
+    return 0;
+}
+
+static void print_rest(struct diff *d, uint64_t differences, uint64_t returned)
 {
     struct output *out = &d->r->out;
     bool is_json = d->r->options->json;
-    if (d->differences == 0 && is_json) return;
-    if (d->differences == 0)
+    if (differences == 0 && is_json) return;
+    if (differences == 0)
         output_format(out, "no difference between %" PRIu64 " and %" PRIu64 "\n", d->earlier,
                       d->later);
-    if (d->returned == 0) return;
+    if (returned == 0) return;
     if (is_json) {
-        output_format(out, "{\"returned\":%" PRIu64 "}\n", d->returned);
+        output_format(out, "{\"returned\":%" PRIu64 "}\n", returned);
         return;
     }
-    say_count(out, d->returned, "resource changed in between and is as before\n",
+    say_count(out, returned, "resource changed in between and is as before\n",
               "resources changed in between and are as before\n");
 }
 
@@ -532,48 +416,20 @@ static int check_names(struct diff *d, struct occurs *names)
 
 static int compare(struct diff *d)
 {
-    const struct options *o = d->r->options;
-    struct sm *sm = walk_state(d->walk);
-    bool has_queues = o->resource == NULL && o->owner == NULL;
     struct occurs names;
-    occurs_init(&names, o);
-    occurs_in_state(&names, sm);
-    d->config = config_hash(sm);
-    if (has_queues) {
-        d->queues = diff_queues_take(d->walk, o->type);
-        cycles_take(sm, &d->cycles);
-        cycles_take(sm, &d->cycles_now);
-    }
-    int err = go_on(d);
-    if (err == 0 && has_queues) err = diff_queues_end(d->queues, d->r, d->walk);
+    occurs_init(&names, d->r->options);
+    int err = compare_resources(d, &names);
     if (err != 0) return err;
-    print_resources(d);
-    if (has_queues) {
+    if (d->queues != NULL) {
         d->differences += diff_queues_print(d->queues, d->r, d->walk);
         print_cycles(d);
+        if (d->r->options->type == NULL) print_config(d);
     }
-    if (has_queues && o->type == NULL) print_config(d);
-    if (d->differences == 0 && d->returned == 0) err = check_names(d, &names);
-    if (err == 0) print_rest(d);
+    uint64_t differences = d->differences + diff_resources_differences(d->resources);
+    uint64_t returned = diff_resources_returned(d->resources);
+    if (differences == 0 && returned == 0) err = check_names(d, &names);
+    if (err == 0) print_rest(d, differences, returned);
     return err;
-}
-
-static void diff_release(struct diff *d)
-{
-    uint32_t at = 0;
-    for (struct touched *t; (t = table_next(&d->touched, &at)) != NULL;)
-        touched_free(t);
-    table_release(&d->touched);
-    at = 0;
-    for (struct cycle_note *n; (n = table_next(&d->cycle_notes, &at)) != NULL;)
-        free(n);
-    table_release(&d->cycle_notes);
-    diff_queues_free(d->queues);
-    cycles_release(&d->cycles);
-    cycles_release(&d->cycles_now);
-    buffer_release(&d->scratch);
-    buffer_release(&d->pairs);
-    walk_leave(d->walk);
 }
 
 int replay_diff(struct replay *r)
@@ -589,8 +445,12 @@ int replay_diff(struct replay *r)
     }
     d.earlier = seqs[0] < seqs[1] ? seqs[0] : seqs[1];
     d.later = seqs[0] < seqs[1] ? seqs[1] : seqs[0];
-    int err = replay_walk(r, d.earlier, &d.walk);
-    if (err == 0) err = compare(&d);
-    diff_release(&d);
+    d.resources = diff_resources_new(r->options);
+    int err = compare(&d);
+    way_release(&d);
+    cycles_release(&d.cycles);
+    cycles_release(&d.cycles_now);
+    diff_resources_free(d.resources);
+    walk_leave(d.walk);
     return err;
 }

@@ -4,31 +4,33 @@
 
 #include "base/banned.h"
 
-// Never on disk or on a wire: numbers are as the machine has them.
-struct kept_head {
-    uint64_t lastupdate_ns, expiration_ns;
-    uint32_t type_size, state_size, owner_size, userdata_count;
-    bool has_expiration;
-};
+// Never on disk or on a wire: numbers are as the machine has them. Sizes are small, mostly: those
+// below 255 have a byte, the others five.
+#define SIZE_FOLLOWS 255u
+
+static void put_size(struct buffer *out, uint32_t size)
+{
+    uint8_t byte = size < SIZE_FOLLOWS ? (uint8_t)size : SIZE_FOLLOWS;
+    buffer_append(out, &byte, sizeof(byte));
+    if (byte == SIZE_FOLLOWS) buffer_append(out, &size, sizeof(size));
+}
 
 void kept_write(const struct sm_resource *r, struct buffer *out)
 {
-    struct kept_head head = {0};
-    head.lastupdate_ns = r->lastupdate_ns;
-    head.expiration_ns = r->expiration_ns;
-    head.type_size = r->type.size;
-    head.state_size = r->state.size;
-    head.owner_size = r->owner.size;
-    head.userdata_count = r->userdata_count;
-    head.has_expiration = r->has_expiration;
-    buffer_append(out, &head, sizeof(head));
+    buffer_append(out, &r->lastupdate_ns, sizeof(r->lastupdate_ns));
+    buffer_char(out, r->has_expiration);
+    if (r->has_expiration) buffer_append(out, &r->expiration_ns, sizeof(r->expiration_ns));
+    put_size(out, r->type.size);
+    put_size(out, r->state.size);
+    put_size(out, r->owner.size);
+    put_size(out, r->userdata_count);
     buffer_text(out, r->type);
     buffer_text(out, r->state);
     buffer_text(out, r->owner);
     for (uint32_t i = 0; i < r->userdata_count; i++) {
         const struct userdata_pair *pair = &r->userdata[i];
-        buffer_append(out, &pair->key.size, sizeof(pair->key.size));
-        buffer_append(out, &pair->value.size, sizeof(pair->value.size));
+        put_size(out, pair->key.size);
+        put_size(out, pair->value.size);
         buffer_text(out, pair->key);
         buffer_text(out, pair->value);
     }
@@ -39,6 +41,16 @@ static void take(struct text *bytes, void *ret_value, uint32_t size)
     ASSERT(bytes->size >= size);
     memcpy(ret_value, bytes->data, size);
     *bytes = text_of(bytes->data + size, bytes->size - size);
+}
+
+static uint32_t take_size(struct text *bytes)
+{
+    uint8_t byte = 0;
+    uint32_t size = 0;
+    take(bytes, &byte, sizeof(byte));
+    if (byte < SIZE_FOLLOWS) return byte;
+    take(bytes, &size, sizeof(size));
+    return size;
 }
 
 static struct text take_text(struct text *bytes, uint32_t size)
@@ -52,21 +64,21 @@ static struct text take_text(struct text *bytes, uint32_t size)
 void kept_read(struct text name, struct text bytes, struct buffer *pairs,
                struct sm_resource *ret_resource)
 {
-    struct kept_head head;
-    take(&bytes, &head, sizeof(head));
-    struct sm_resource r = {.name = name,
-                            .lastupdate_ns = head.lastupdate_ns,
-                            .has_expiration = head.has_expiration,
-                            .expiration_ns = head.expiration_ns,
-                            .userdata_count = head.userdata_count};
-    r.type = take_text(&bytes, head.type_size);
-    r.state = take_text(&bytes, head.state_size);
-    r.owner = take_text(&bytes, head.owner_size);
+    struct sm_resource r = {.name = name};
+    char has_expiration = 0;
+    take(&bytes, &r.lastupdate_ns, sizeof(r.lastupdate_ns));
+    take(&bytes, &has_expiration, sizeof(has_expiration));
+    r.has_expiration = has_expiration != 0;
+    if (r.has_expiration) take(&bytes, &r.expiration_ns, sizeof(r.expiration_ns));
+    uint32_t type_size = take_size(&bytes), state_size = take_size(&bytes);
+    uint32_t owner_size = take_size(&bytes);
+    r.userdata_count = take_size(&bytes);
+    r.type = take_text(&bytes, type_size);
+    r.state = take_text(&bytes, state_size);
+    r.owner = take_text(&bytes, owner_size);
     buffer_clear(pairs);
-    for (uint32_t i = 0; i < head.userdata_count; i++) {
-        uint32_t key_size, value_size;
-        take(&bytes, &key_size, sizeof(key_size));
-        take(&bytes, &value_size, sizeof(value_size));
+    for (uint32_t i = 0; i < r.userdata_count; i++) {
+        uint32_t key_size = take_size(&bytes), value_size = take_size(&bytes);
         struct userdata_pair pair = {.key = take_text(&bytes, key_size)};
         pair.value = take_text(&bytes, value_size);
         buffer_append(pairs, &pair, sizeof(pair));

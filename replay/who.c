@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/assert.h"
 #include "replay/say_lease.h"
 
 #include "base/banned.h"
@@ -176,6 +177,28 @@ out:
 
 // ---- held-by ----------------------------------------------------------------------
 
+// An owner may hold all there is: so many leases at a time are gone after, by name.
+#ifndef LEASES_AT_ONCE // a test has a small one
+#define LEASES_AT_ONCE 40000u
+#endif
+
+struct held {
+    struct replay *r;
+    struct sm_filter filter; // the owner; once some are told, those after them
+    struct text owner;
+    struct point_of_time point;
+    uint64_t count, told;
+    struct buffer last; // name that was told
+};
+
+static bool count_held(void *context, const struct sm_resource *resource)
+{
+    uint64_t *count = context;
+    (void)resource;
+    (*count)++;
+    return true;
+}
+
 static bool add_held(void *context, const struct sm_resource *resource)
 {
     struct leases *l = context;
@@ -183,76 +206,103 @@ static bool add_held(void *context, const struct sm_resource *resource)
     return true;
 }
 
-static void held_json(struct replay *r, const struct leases *l, struct point_of_time p)
+static void begin_json(const struct held *h)
 {
-    struct output *out = &r->out;
-    json_point(out, p);
-    say_json_text(out, ",\"owner\":", text_from(r->options->arguments[0]));
-    json_last(r);
+    struct output *out = &h->r->out;
+    json_point(out, h->point);
+    say_json_text(out, ",\"owner\":", h->owner);
+    json_last(h->r);
     output_string(out, ",\"leases\":[");
-    for (size_t i = 0; i < l->count; i++) {
-        json_resource(out, i == 0 ? "{\"resource\":" : ",{\"resource\":", &l->list[i]);
-        say_json_time(out, ",\"lastupdate\":", l->list[i].lastupdate_ns);
-        output_string(out, ",");
-        say_json_lease(out, &l->list[i]);
-        say_json_lease_end(out, &l->list[i]);
-        output_string(out, "}");
-        output_drain(out);
-    }
-    output_string(out, "]}\n");
 }
 
-static void held_readable(struct replay *r, const struct leases *l, struct point_of_time p)
+static void begin_readable(const struct held *h)
 {
-    struct output *out = &r->out;
+    struct output *out = &h->r->out;
     output_colour(out, COLOUR_BOLD);
-    output_word(out, text_from(r->options->arguments[0]));
+    output_word(out, h->owner);
     output_colour(out, COLOUR_NONE);
     output_string(out, " held ");
-    say_count(out, l->count, "resource", "resources");
+    say_count(out, h->count, "resource", "resources");
     output_string(out, " after ");
-    say_command(out, p.seq, p.time_ns);
+    say_command(out, h->point.seq, h->point.time_ns);
     output_string(out, "\n");
+}
+
+static void lease_json(const struct held *h, const struct lease *lease)
+{
+    struct output *out = &h->r->out;
+    json_resource(out, h->told == 0 ? "{\"resource\":" : ",{\"resource\":", lease);
+    say_json_time(out, ",\"lastupdate\":", lease->lastupdate_ns);
+    output_string(out, ",");
+    say_json_lease(out, lease);
+    say_json_lease_end(out, lease);
+    output_string(out, "}");
+}
+
+static void lease_readable(const struct held *h, const struct lease *lease)
+{
+    struct output *out = &h->r->out;
+    output_word(out, lease->name);
+    output_string(out, " of type ");
+    output_word(out, lease->type);
+    output_string(out, "\n");
+    say_held(h->r, lease, h->point);
+}
+
+static void say_some(struct held *h, const struct leases *l)
+{
+    bool is_json = h->r->options->json;
+    if (h->told == 0) (is_json ? begin_json : begin_readable)(h);
     for (size_t i = 0; i < l->count; i++) {
-        const struct lease *lease = &l->list[i];
-        output_word(out, lease->name);
-        output_string(out, " of type ");
-        output_word(out, lease->type);
-        output_string(out, "\n");
-        say_held(r, lease, p);
-        output_drain(out);
+        (is_json ? lease_json : lease_readable)(h, &l->list[i]);
+        h->told++;
+        output_drain(&h->r->out);
     }
+    if (is_json && h->told == h->count) output_string(&h->r->out, "]}\n");
+}
+
+// The next of them. The walk is at the point, and closed: one state at a time.
+static int tell_some(struct held *h, struct walk *w)
+{
+    struct leases l;
+    leases_init(&l);
+    (void)sm_list(walk_state(w), &h->filter, add_held, &l);
+    ASSERT(l.count > 0);
+    int err = leases_end(h->r, &l, w, h->r->span.last);
+    walk_close(w);
+    if (err == 0) err = leases_begin(h->r, &l, h->point.seq, 0);
+    if (err == 0) {
+        say_some(h, &l);
+        buffer_clear(&h->last);
+        buffer_text(&h->last, l.list[l.count - 1].name);
+        h->filter.after = buffer_as_text(&h->last);
+    }
+    leases_release(&l);
+    return err;
 }
 
 int replay_held_by(struct replay *r)
 {
     uint64_t at = 0;
     struct walk *w = NULL;
-    struct leases l;
-    const char *owner = r->options->arguments[0];
-    struct text owners[1] = {text_from(owner)};
-    struct sm_filter filter = {.owners = owners, .owners_count = 1};
-    leases_init(&l);
+    struct held h = {.r = r, .owner = text_from(r->options->arguments[0])};
+    h.filter = (struct sm_filter){.owners = &h.owner, .owners_count = 1};
     int err = point_find(r->source, &r->span, &r->options->at, r->span.last, &at, &r->problem);
     if (err == 0) err = replay_walk(r, at, &w);
-    if (err != 0) goto out;
-    struct point_of_time p = {at, sm_time_ns(walk_state(w))};
-    if (!text_is_empty(owners[0])) (void)sm_list(walk_state(w), &filter, add_held, &l);
-    if (l.count == 0) {
-        err = replay_fail(r, BOSKOS_E_NOT_FOUND, "%s held nothing at %" PRIu64, owner, at);
-        goto out;
+    if (err != 0) return err;
+    h.point = (struct point_of_time){at, sm_time_ns(walk_state(w))};
+    if (!text_is_empty(h.owner)) (void)sm_list(walk_state(w), &h.filter, count_held, &h.count);
+    if (h.count == 0) {
+        walk_close(w);
+        return replay_fail(r, BOSKOS_E_NOT_FOUND, "%s held nothing at %" PRIu64,
+                           r->options->arguments[0], at);
     }
-    err = leases_end(r, &l, w, r->span.last);
-    walk_close(w);
-    w = NULL;
-    if (err == 0) err = leases_begin(r, &l, at, 0);
-    if (err != 0) goto out;
-    if (r->options->json)
-        held_json(r, &l, p);
-    else
-        held_readable(r, &l, p);
-out:
-    walk_close(w);
-    leases_release(&l);
+    h.filter.limit = LEASES_AT_ONCE;
+    err = tell_some(&h, w);
+    while (err == 0 && h.told < h.count) {
+        err = replay_walk(r, at, &w);
+        if (err == 0) err = tell_some(&h, w);
+    }
+    buffer_release(&h.last);
     return err;
 }
