@@ -285,7 +285,7 @@ static int print_forward(struct log_command *l, uint64_t from, uint64_t to)
     walk_trace(l->walk);
     err = print_stretch(l, to);
     if (err == 0 && l->r->options->follow) err = follow(l);
-    walk_close(l->walk);
+    (l->spool == NULL ? walk_leave : walk_close)(l->walk);
     return err;
 }
 
