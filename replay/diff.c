@@ -14,6 +14,7 @@
 #include "replay/diff_resources.h"
 #include "replay/occurs.h"
 #include "replay/say.h"
+#include "replay/spool.h"
 #include "statemachine/table.h"
 #include "wire/wire.h"
 
@@ -38,6 +39,7 @@ struct diff {
     uint64_t earlier, later;
     struct diff_resources *resources;
     uint64_t differences; // beside those
+    struct spool *spool;  // when it is done in parts: nothing is printed before all is known
 
     // Of one way from the earlier point to the later. Where queues are wanted: those of the earlier
     // point, and life cycles, then and on the way.
@@ -381,6 +383,10 @@ static int compare_resources(struct diff *d, struct occurs *names)
         int err = go(d, names);
         if (err != 0) return err;
         if (diff_resources_is_full(d->resources)) continue;
+        if (d->spool == NULL && diff_resources_is_part(d->resources)) {
+            err = spool_begin(&d->r->out, &d->spool);
+            if (err != 0) return replay_fail(d->r, err, "there can be no temporary file");
+        }
         diff_resources_print(d->resources, d->r, d->walk);
         has_more = diff_resources_next(d->resources);
     }
@@ -447,6 +453,12 @@ int replay_diff(struct replay *r)
     d.later = seqs[0] < seqs[1] ? seqs[1] : seqs[0];
     d.resources = diff_resources_new(r->options);
     int err = compare(&d);
+    if (d.spool != NULL) {
+        if (err == 0) (void)spool_end_line(d.spool, &r->out); // spool_end says it, too
+        int spool_err = spool_end(d.spool, &r->out, err == 0);
+        if (err == 0 && spool_err != 0)
+            err = replay_fail(r, spool_err, "a temporary file cannot be written, or not be read");
+    }
     way_release(&d);
     cycles_release(&d.cycles);
     cycles_release(&d.cycles_now);

@@ -13,8 +13,10 @@
 
 #include "base/banned.h"
 
-#ifndef KEPT_BYTES_MAX // a test has a small one
-#define KEPT_BYTES_MAX (40u * 1024 * 1024)
+#ifdef BOSKOS_IN_PARTS // a test
+#define KEPT_BYTES_MAX 600u
+#else
+#define KEPT_BYTES_MAX (24u * 1024 * 1024)
 #endif
 #define BESIDE_BYTES 56u // of a resource: what malloc takes, a slot of the table, one of the list
 
@@ -144,7 +146,10 @@ static void remove_touched(struct diff_resources *d, struct touched *t)
 
 static void set_owner(struct diff_resources *d, struct touched *t, struct text owner)
 {
-    if (owner.size > t->owner_size) t->owner = must_realloc(t->owner, owner.size);
+    if (owner.size != t->owner_size) {
+        free(t->owner);
+        t->owner = owner.size > 0 ? must_malloc(owner.size) : NULL;
+    }
     if (owner.size > 0) memcpy(t->owner, owner.data, owner.size);
     d->bytes = d->bytes - t->owner_size + owner.size;
     t->owner_size = owner.size;
@@ -168,18 +173,19 @@ static struct touched **sorted(const struct diff_resources *d)
     return list;
 }
 
-// Leaves the last names to the next window. Where some that are gone were counted, nobody knows of
-// which names: then the way must be begun anew.
+// Leaves the last names to the next window: an eighth, or half of them where the way must be begun
+// anew, because some that are gone were counted, and nobody knows of which names.
 static void narrow(struct diff_resources *d)
 {
-    uint32_t count = d->touched.count, kept = count - count / 8 - 1;
+    d->is_full = d->gone > 0;
+    uint32_t count = d->touched.count, left = d->is_full ? count / 2 : count / 8 + 1;
+    uint32_t kept = count - left;
     struct touched **list = sorted(d);
     d->has_to = true;
     buffer_clear(&d->to);
     buffer_text(&d->to, touched_name(list[kept - 1]));
     for (uint32_t i = kept; i < count; i++)
         remove_touched(d, list[i]);
-    d->is_full = d->gone > 0;
     free(list);
 }
 
@@ -211,6 +217,11 @@ bool diff_resources_is_full(const struct diff_resources *d)
 void diff_resources_begin(struct diff_resources *d)
 {
     forget(d);
+}
+
+bool diff_resources_is_part(const struct diff_resources *d)
+{
+    return d->has_to;
 }
 
 bool diff_resources_next(struct diff_resources *d)

@@ -28,7 +28,10 @@ void diff_resources_note(struct diff_resources *d, const struct command *c,
 // Was the window made smaller so that the way must be begun anew?
 bool diff_resources_is_full(const struct diff_resources *d);
 
-// At the end of the way: prints what differs, by name.
+// At the end of the way: are there names after the window?
+bool diff_resources_is_part(const struct diff_resources *d);
+
+// Prints what differs, by name.
 void diff_resources_print(struct diff_resources *d, struct replay *r, struct walk *w);
 
 // Goes on to the names after the window. False when there are none.

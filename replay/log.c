@@ -10,7 +10,6 @@
 #include "base/banned.h"
 
 #define FOLLOW_PAUSE_NS 100000000l // between looks for what has come
-#define PIECE_BYTES (64u * 1024)   // of a line that is read back
 
 struct log_command {
     struct replay *r;
@@ -237,9 +236,8 @@ static int print_step(struct log_command *l, const struct walk_step *step, uint6
         output_drain(&r->out);
         return 0;
     }
-    output_flush(&r->out);
-    if (spool_end_line(l->spool)) return 0;
-    return replay_fail(r, BOSKOS_E_IO, "cannot write a temporary file");
+    if (spool_end_line(l->spool, &r->out)) return 0;
+    return replay_fail(r, BOSKOS_E_IO, "a temporary file cannot be written");
 }
 
 // Prints the commands up to `to`; the walk is before the first of them.
@@ -285,43 +283,27 @@ static int print_forward(struct log_command *l, uint64_t from, uint64_t to)
     walk_trace(l->walk);
     err = print_stretch(l, to);
     if (err == 0 && l->r->options->follow) err = follow(l);
-    (l->spool == NULL ? walk_leave : walk_close)(l->walk);
+    if (l->spool != NULL)
+        walk_close(l->walk);
+    else // the process ends
+        walk_leave(l->walk);
     return err;
 }
 
 // ---- the newest first -------------------------------------------------------------
-
-static void print_spooled(struct output *out, struct spool *spool)
-{
-    while (spool_take_last(spool)) {
-        size_t size;
-        do {
-            size = spool_read(spool, buffer_reserve(&out->line, PIECE_BYTES), PIECE_BYTES);
-            out->line.size += size;
-            output_drain(out);
-        } while (size > 0);
-    }
-    output_flush(out);
-}
 
 // States are made forwards only: each part between two bases is gone through, kept in a temporary
 // file, and read from its end.
 static int print_part_reversed(struct log_command *l, uint64_t from, uint64_t to)
 {
     struct replay *r = l->r;
-    struct output out = r->out;
-    int err = spool_open(&l->spool);
-    if (err != 0) return replay_fail(r, err, "cannot make a temporary file");
-    r->out.file = spool_file(l->spool);
-    r->out.sink = SINK_FILE;
+    int err = spool_begin(&r->out, &l->spool);
+    if (err != 0) return replay_fail(r, err, "there can be no temporary file");
     err = print_forward(l, from, to);
-    r->out.file = out.file;
-    r->out.sink = out.sink;
-    if (err == 0) print_spooled(&r->out, l->spool);
-    if (err == 0 && spool_has_failed(l->spool))
-        err = replay_fail(r, BOSKOS_E_IO, "cannot read a temporary file");
-    spool_close(l->spool);
+    int spool_err = spool_end(l->spool, &r->out, err == 0);
     l->spool = NULL;
+    if (err == 0 && spool_err != 0)
+        err = replay_fail(r, spool_err, "a temporary file cannot be written, or not be read");
     return err;
 }
 

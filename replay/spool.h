@@ -1,31 +1,23 @@
 // replay/spool.h
 //
-// Lines of output that are wanted in the reverse order, kept in a temporary file without a name:
-// there may be any number of them, and each may be of any size. One thread.
+// Output that is kept for a while in a temporary file without a name: lines that are wanted in the
+// reverse order, or an answer that is wanted only when all of it is there. One thread.
 #ifndef REPLAY_SPOOL_H
 #define REPLAY_SPOOL_H
 
-#include <stdbool.h>
-#include <stdio.h>
+#include "replay/output.h"
 
 struct spool; // opaque
 
-// BOSKOS_E_IO when there can be no temporary file. Returned, caller frees.
-int spool_open(struct spool **ret_spool);
-void spool_close(struct spool *s);
+// From now on what `out` writes is kept. BOSKOS_E_IO when there can be no temporary file. Returned,
+// caller ends it with spool_end.
+int spool_begin(struct output *out, struct spool **ret_spool);
 
-// Where the next line is to be written, in any number of pieces, until spool_end_line.
-FILE *spool_file(struct spool *s);
+// A line, of any size, is complete. False when it cannot be written.
+bool spool_end_line(struct spool *s, struct output *out);
 
-// False when it could not be written.
-bool spool_end_line(struct spool *s);
-
-// Goes to the last line that was not taken yet. False when none is left, or when it cannot be read.
-bool spool_take_last(struct spool *s);
-
-// Reads on in that line, at most `size` bytes. 0 at its end, or when it cannot be read.
-size_t spool_read(struct spool *s, char *to, size_t size);
-
-bool spool_has_failed(const struct spool *s);
+// `out` goes on where it did before. When that is `wanted` it gets the lines, the last one first.
+// BOSKOS_E_IO when the file cannot be written or read.
+int spool_end(struct spool *s, struct output *out, bool wanted);
 
 #endif

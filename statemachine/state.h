@@ -148,8 +148,8 @@ struct trace {
     bool is_settled; // the notes are those of changes only, by name
     char **blocks;   // of bytes, in which notes lie one after the other
     uint32_t blocks_count, blocks_capacity;
-    uint32_t end;    // of the last note, counted through the blocks; so are
-    uint32_t *notes; // the places of all
+    uint32_t end;    // offset behind the last note, counted through all blocks
+    uint32_t *notes; // the offset of each, counted the same
     uint32_t count, capacity;
     const struct resource *last; // that a note is of
 };
@@ -246,7 +246,7 @@ struct symbol *symbol_take(struct sm *sm, struct text t);       // with one more
 struct symbol *symbol_share(struct symbol *s);                  // one more reference
 void symbol_drop(struct sm *sm, struct symbol *s);              // NULL is nothing
 
-// Memory that a result may still point to is freed by the next sm_apply.
+// Memory that a result or a note of the trace may still point to is freed by the next sm_apply.
 void bury(struct sm *sm, void *memory);
 
 // ---- types.c ----------------------------------------------------------------

@@ -24,6 +24,8 @@ enum { HAS_POOL = 1, HAS_TIME = 2, HAS_OWNER = 4, HAS_USERDATA = 8, HAS_END = 16
 #define NOTE_BYTES_MAX 49u
 #define BLOCK_BYTES (UINT32_C(1) << 16)
 
+_Static_assert(sizeof(void *) == 8, "a pointer is a part of 8 bytes");
+
 // A note, taken apart.
 struct note {
     const struct resource *resource;
@@ -43,7 +45,7 @@ void sm_trace(struct sm *sm)
 
 static void add_block(struct trace *t)
 {
-    ASSERT(t->blocks_count < UINT32_MAX / BLOCK_BYTES);
+    if (t->blocks_count == UINT32_MAX / BLOCK_BYTES) out_of_memory();
     if (t->blocks_count == t->blocks_capacity) {
         t->blocks_capacity = t->blocks_capacity == 0 ? 16 : t->blocks_capacity * 2;
         t->blocks = must_realloc(t->blocks, t->blocks_capacity * sizeof(t->blocks[0]));
@@ -64,6 +66,7 @@ static char *note_place(struct trace *t)
     return &t->blocks[t->end / BLOCK_BYTES][t->end % BLOCK_BYTES];
 }
 
+// A part that every note has is put with 0.
 static char *put(char *to, const void *part, char has, char *parts)
 {
     *parts = (char)(*parts | has);

@@ -73,7 +73,7 @@ def config_of(names):
 
 def make_large(options, place):
     """The folder, and its points: the first config, the last lease, the reset of all leases, the second config."""
-    leases = options.resources // 5
+    leases = options.resources
     script = os.path.join(place, "large.txt")
     with open(script, "w", encoding="utf-8") as f:
         lines = ["0s started 0s salt=1 version=0.4.0 host=h", "0s config <<END", *config_of(options.resources), "END",
@@ -133,7 +133,7 @@ def main():
     parser.add_argument("make_history")
     parser.add_argument("make_folder")
     parser.add_argument("--commands", type=int, default=200000)
-    parser.add_argument("--resources", type=int, default=500000)
+    parser.add_argument("--resources", type=int, default=400000)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     with folder.temporary() as place:
