@@ -5,7 +5,6 @@
 // again, is only counted. With --resource and --owner it is about resources only, with --type about
 // resources, queues and life cycles of the type.
 #include <inttypes.h>
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -358,9 +357,6 @@ static int go(struct diff *d, struct occurs *names)
     diff_resources_begin(d->resources);
     walk_close(d->walk);
     d->walk = NULL;
-#ifdef __GLIBC__
-    (void)malloc_trim(0); // what the state before had would lie between what the next one has
-#endif
     int err = replay_walk(d->r, d->earlier, &d->walk);
     if (err != 0) return err;
     struct sm *sm = walk_state(d->walk);

@@ -8,6 +8,8 @@
 
 #include "base/banned.h"
 
+#define PART_BYTES (64u * 1024) // of a reply that are escaped at once
+
 #define NAMES_SHOWN_MAX 8u // of an acquirebystate
 
 bool entry_has_client(const struct command *c)
@@ -37,6 +39,29 @@ void entry_json_effects(struct output *out, struct walk *w, bool may_drain)
     output_string(out, "]}\n");
 }
 
+// How much of a text goes into the next part: no character is divided.
+static uint32_t part_size(struct text t)
+{
+    if (t.size <= PART_BYTES) return t.size;
+    uint32_t size = PART_BYTES;
+    while (size > PART_BYTES - 4 && ((unsigned char)t.data[size] & 0xc0) == 0x80)
+        size--;
+    return size;
+}
+
+// The reply to a reset names all that it took back.
+static void add_reply(struct output *out, struct text body)
+{
+    output_string(out, ",\"reply\":\"");
+    while (body.size > 0) {
+        uint32_t size = part_size(body);
+        wire_json_characters(&out->line, text_of(body.data, size));
+        output_drain(out);
+        body = text_of(body.data + size, body.size - size);
+    }
+    output_string(out, "\"");
+}
+
 void entry_json(struct output *out, struct walk *w, const struct walk_step *step)
 {
     const struct command *c = &step->command;
@@ -47,7 +72,7 @@ void entry_json(struct output *out, struct walk *w, const struct walk_step *step
         buffer_init(&body);
         wire_result(c, &step->result, &reply, &body);
         say_json_number(out, ",\"status\":", reply.status);
-        say_json_text(out, ",\"reply\":", buffer_as_text(&body));
+        add_reply(out, buffer_as_text(&body));
         buffer_release(&body);
     }
     entry_json_effects(out, w, true);

@@ -1,6 +1,7 @@
 #include "replay/walk.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -49,6 +50,9 @@ void walk_close(struct walk *w)
     buffer_release(&w->made);
     sm_free(w->sm);
     free(w);
+#ifdef __GLIBC__
+    (void)malloc_trim(0); // another state may be made: what this one had would lie in between
+#endif
 }
 
 void walk_leave(struct walk *w)

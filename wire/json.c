@@ -78,9 +78,8 @@ static uint32_t append_special(struct buffer *out, struct text t, enum dialect d
     return size;
 }
 
-static void append_string(struct buffer *out, struct text t, enum dialect dialect)
+static void append_characters(struct buffer *out, struct text t, enum dialect dialect)
 {
-    buffer_char(out, '"');
     while (t.size > 0) {
         uint32_t size = plain_size(t);
         if (size > 0)
@@ -89,12 +88,23 @@ static void append_string(struct buffer *out, struct text t, enum dialect dialec
             size = append_special(out, t, dialect);
         t = text_of(t.data + size, t.size - size);
     }
+}
+
+static void append_string(struct buffer *out, struct text t, enum dialect dialect)
+{
+    buffer_char(out, '"');
+    append_characters(out, t, dialect);
     buffer_char(out, '"');
 }
 
 void wire_json_string(struct buffer *out, struct text t)
 {
     append_string(out, t, AS_GO);
+}
+
+void wire_json_characters(struct buffer *out, struct text t)
+{
+    append_characters(out, t, AS_GO);
 }
 
 void json_yaml_string(struct buffer *out, struct text t)

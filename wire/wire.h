@@ -124,6 +124,9 @@ void wire_refusal(enum wire_call call, uint32_t status, const char *message,
 // escaped).
 void wire_json_string(struct buffer *out, struct text t);
 
+// The same without the quotes, for a long text that is written in parts, each of whole characters.
+void wire_json_characters(struct buffer *out, struct text t);
+
 // Appends `t` quoted as Go's %q does.
 void wire_go_quote(struct buffer *out, struct text t);
 

@@ -17,6 +17,7 @@ import folder
 NAMES = 10000
 LONG = "v" * 300  # a value that needs more than a byte for its size
 NOTED = range(0, NAMES, 100)
+OWNER = 5 * "ñ€𝄞"  # characters of all sizes, which no part of a long reply may divide
 
 
 def name_of(i):
@@ -31,8 +32,8 @@ def make(program, place):
     """The folder, and its points: all leased, after the reset, after the second config."""
     every = [name_of(i) for i in range(NAMES)]
     lines = ["0s started 0s salt=1 version=0.4.0 host=h", "0s " + "\n".join(config_of(every)),
-             f"1m repeat {NAMES} acquire t free busy ann"]
-    lines += [f"2m update {name_of(i)} ann busy note={LONG}" for i in NOTED]
+             f"1m repeat {NAMES} acquire t free busy {OWNER}"]
+    lines += [f"2m update {name_of(i)} {OWNER} busy note={LONG}" for i in NOTED]
     lines += ["1h reset t busy 1m dirty", "2h " + "\n".join(config_of(every[::2]))]
     script = os.path.join(place, "script.txt")
     with open(script, "w", encoding="utf-8") as f:
@@ -71,7 +72,9 @@ def check_log(ask, reset, second):
     effects = json.loads(lines[reset - 1])["effects"]
     ask.same("what the reset changed", [(e["resource"], e["from"]["owner"], e["to"]["owner"], e["from"]["state"],
                                          e["to"]["state"]) for e in effects],
-             [(name_of(i), "ann", "", "busy", "dirty") for i in range(NAMES)])
+             [(name_of(i), OWNER, "", "busy", "dirty") for i in range(NAMES)])
+    ask.same("the reply to the reset", json.loads(json.loads(lines[reset - 1])["reply"]),
+             {name_of(i): OWNER for i in range(NAMES)})
     effects = json.loads(lines[second - 1])["effects"]
     ask.same("what the config dropped", [(e["resource"], e["from"]["state"], e["to"]) for e in effects],
              [(name_of(i), "dirty", None) for i in range(1, NAMES, 2)])
@@ -96,8 +99,8 @@ def check_diff(ask, leased, second):
 
 
 def check_held(ask, leased):
-    had = json.loads(ask.lines("held-by", "ann", "--at", str(leased))[0])["leases"]
-    ask.same("leases of ann", [(lease["resource"], lease["since"]["seq"], lease["end"]["seq"]) for lease in had],
+    had = json.loads(ask.lines("held-by", OWNER, "--at", str(leased))[0])["leases"]
+    ask.same("its leases", [(lease["resource"], lease["since"]["seq"], lease["end"]["seq"]) for lease in had],
              [(name_of(i), 3 + i, leased + 1) for i in range(NAMES)])
 
 

@@ -7,8 +7,8 @@ A long random history with a small state: each command runs with no more than 64
 (RLIMIT_DATA: what it maps for itself, which pages of the log and of snapshots are not). Memory that cannot be had is exit
 code 5. Then a state that is large from its first config on, of which commands change all, half and many at once: the most
 memory that each command has (the system's count, pages of files in it) against the most that `show` of one resource has at
-any of the points, which is the state; an export without --with-userdata has two. Exit code 1 when one of them needs more,
-or does not come to its end.
+any of the points, which is the state; an export without --with-userdata has two, as the man page says. Exit code 1 when one of
+them needs more, or does not come to its end.
 """
 
 import argparse
@@ -24,6 +24,7 @@ MIB = 1 << 20
 BYTES_MAX = 64 * MIB
 SECONDS_MAX = 120
 NAMES_A_LINE = 1000
+NAME_BYTES = 80  # of an export with --redact
 
 
 def limited():
@@ -117,7 +118,9 @@ def large(options, place):
     faults = 0
     for command in commands:
         needed = most(replay + command)
-        granted = BYTES_MAX + state * (2 if "--redact" in command else 1)
+        granted = BYTES_MAX + state
+        if "--redact" in command:
+            granted += state + NAME_BYTES * options.resources
         is_fault = needed is None or needed > granted
         faults += is_fault
         if needed is not None and (is_fault or options.verbose):
