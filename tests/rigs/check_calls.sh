@@ -10,7 +10,7 @@ shift
 
 harmless='
     memchr memcmp memcpy memmem memmove memset strcasecmp strchr strcmp strcpy strlen strncmp strrchr strstr strtol strtoul
-    strerror qsort bsearch free abort _exit atexit snprintf vsnprintf sprintf fprintf stderr errno strtoull
+    strerror qsort qsort_r bsearch free abort _exit atexit snprintf vsnprintf sprintf fprintf stderr errno strtoull
     fwrite fflush ferror stdout
     fork waitpid getppid prctl setrlimit signal lstat
     pthread_cond_[a-z]* pthread_condattr_[a-z]* pthread_mutex_[a-z]* pthread_mutexattr_[a-z]* pthread_self pthread_join pthread_clockjoin_np __udivti3
