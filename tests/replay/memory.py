@@ -136,7 +136,7 @@ def main():
     parser.add_argument("make_history")
     parser.add_argument("make_folder")
     parser.add_argument("--commands", type=int, default=200000)
-    parser.add_argument("--resources", type=int, default=400000)
+    parser.add_argument("--resources", type=int, default=250000)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     with folder.temporary() as place:
