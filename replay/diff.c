@@ -51,11 +51,6 @@ struct diff {
     uint64_t config_seq, config_time_ns, config_changes;
 };
 
-static bool is_wanted(const char *filter, struct text t)
-{
-    return filter == NULL || text_equal(text_from(filter), t);
-}
-
 // ---- life cycles on the way ---------------------------------------------------------
 
 static struct text keep_text(struct buffer *texts, struct text t)
@@ -291,7 +286,7 @@ static void print_cycles_of(void *context, const struct sm_life_cycle *a,
     struct output *out = &d->r->out;
     bool is_json = d->r->options->json;
     struct text type = a != NULL ? a->type : b->type;
-    if (!is_wanted(d->r->options->type, type)) return;
+    if (!option_fits(d->r->options->type, type)) return;
     const struct cycle_note *note = cycle_note(d, type);
     ASSERT(note != NULL); // nothing else changes them
     d->differences++;
@@ -380,8 +375,8 @@ static int compare_resources(struct diff *d, struct occurs *names)
         if (err != 0) return err;
         if (diff_resources_is_full(d->resources)) continue;
         if (d->spool == NULL && diff_resources_is_part(d->resources)) {
-            err = spool_begin(&d->r->out, &d->spool);
-            if (err != 0) return replay_fail(d->r, err, "there can be no temporary file");
+            err = spool_begin(d->r, &d->spool);
+            if (err != 0) return err;
         }
         diff_resources_print(d->resources, d->r, d->walk);
         has_more = diff_resources_next(d->resources);
@@ -449,12 +444,7 @@ int replay_diff(struct replay *r)
     d.later = seqs[0] < seqs[1] ? seqs[1] : seqs[0];
     d.resources = diff_resources_new(r->options);
     int err = compare(&d);
-    if (d.spool != NULL) {
-        if (err == 0) (void)spool_end_line(d.spool, &r->out); // spool_end says it, too
-        int spool_err = spool_end(d.spool, &r->out, err == 0);
-        if (err == 0 && spool_err != 0)
-            err = replay_fail(r, spool_err, "a temporary file cannot be written, or not be read");
-    }
+    if (d.spool != NULL) err = spool_end(d.spool, err);
     way_release(&d);
     cycles_release(&d.cycles);
     cycles_release(&d.cycles_now);

@@ -82,15 +82,10 @@ static struct waiting *find(const struct diff_queues *q, struct place p)
     return table_find(&q->by_id, hash_of(p.id), is_at, &p);
 }
 
-static bool is_wanted(const struct diff_queues *q, struct text type)
-{
-    return q->type == NULL || text_equal(text_from(q->type), type);
-}
-
 static bool take(void *context, const struct sm_queue_entry *e)
 {
     struct diff_queues *q = context;
-    if (!is_wanted(q, e->type)) return true;
+    if (!option_fits(q->type, e->type)) return true;
     if (q->count == q->capacity) {
         q->capacity = q->capacity == 0 ? 64 : q->capacity * 2;
         q->list = must_realloc(q->list, q->capacity * sizeof(struct waiting *));
@@ -405,7 +400,7 @@ static int compare_queue(const struct waiting *w, const struct sm_queue_entry *e
 static bool print_entry(void *context, const struct sm_queue_entry *e)
 {
     struct diff_queues *q = context;
-    if (!is_wanted(q, e->type)) return true;
+    if (!option_fits(q->type, e->type)) return true;
     const struct waiting *w = find(q, (struct place){e->type, e->state, e->request_id});
     bool is_old = w != NULL && w->is_there;
     while (q->at < q->count) {

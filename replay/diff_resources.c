@@ -55,19 +55,14 @@ static bool has_name(const void *item, const void *key)
     return text_equal(touched_name(item), *(const struct text *)key);
 }
 
-static bool is_wanted(const char *filter, struct text t)
-{
-    return filter == NULL || text_equal(text_from(filter), t);
-}
-
 // The options fit what was, or what is.
 static bool fits(const struct options *o, const struct sm_change *c)
 {
-    if (!is_wanted(o->resource, c->name)) return false;
-    return (c->was_there && is_wanted(o->type, c->before.type) &&
-            is_wanted(o->owner, c->before.owner)) ||
-           (c->is_there && is_wanted(o->type, c->after.type) &&
-            is_wanted(o->owner, c->after.owner));
+    if (!option_fits(o->resource, c->name)) return false;
+    return (c->was_there && option_fits(o->type, c->before.type) &&
+            option_fits(o->owner, c->before.owner)) ||
+           (c->is_there && option_fits(o->type, c->after.type) &&
+            option_fits(o->owner, c->after.owner));
 }
 
 struct diff_resources *diff_resources_new(const struct options *options)
@@ -192,7 +187,7 @@ static void narrow(struct diff_resources *d)
 void diff_resources_note(struct diff_resources *d, const struct command *c,
                          const struct sm_change *change)
 {
-    if (d->is_full || !is_wanted(d->options->resource, change->name)) return;
+    if (d->is_full || !option_fits(d->options->resource, change->name)) return;
     if (!is_in_window(d, change->name)) return;
     struct touched *t = touch(d, change);
     if (!t->was_there && !change->is_there) { // it is of no point

@@ -236,8 +236,7 @@ static int print_step(struct log_command *l, const struct walk_step *step, uint6
         output_drain(&r->out);
         return 0;
     }
-    if (spool_end_line(l->spool, &r->out)) return 0;
-    return replay_fail(r, BOSKOS_E_IO, "a temporary file cannot be written");
+    return spool_end_line(l->spool);
 }
 
 // Prints the commands up to `to`; the walk is before the first of them.
@@ -296,14 +295,9 @@ static int print_forward(struct log_command *l, uint64_t from, uint64_t to)
 // file, and read from its end.
 static int print_part_reversed(struct log_command *l, uint64_t from, uint64_t to)
 {
-    struct replay *r = l->r;
-    int err = spool_begin(&r->out, &l->spool);
-    if (err != 0) return replay_fail(r, err, "there can be no temporary file");
-    err = print_forward(l, from, to);
-    int spool_err = spool_end(l->spool, &r->out, err == 0);
+    int err = spool_begin(l->r, &l->spool);
+    if (err == 0) err = spool_end(l->spool, print_forward(l, from, to));
     l->spool = NULL;
-    if (err == 0 && spool_err != 0)
-        err = replay_fail(r, spool_err, "a temporary file cannot be written, or not be read");
     return err;
 }
 

@@ -43,6 +43,12 @@ struct options {
     bool refused, reverse, follow, redact, with_userdata, kubernetes;
 };
 
+// Is a text what an option names? Without the option any is.
+static inline bool option_fits(const char *option, struct text t)
+{
+    return option == NULL || text_equal(text_from(option), t);
+}
+
 // What to do after reading the command line.
 enum options_next { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_WRONG };
 

@@ -12,11 +12,6 @@
 
 #define CONFIG_PROBLEM "the config of the state cannot be decoded"
 
-static bool is_wanted(const char *filter, struct text t)
-{
-    return filter == NULL || text_equal(text_from(filter), t);
-}
-
 static struct sm_filter filter_of(const struct options *o, struct text texts[3])
 {
     texts[0] = text_from(o->type);
@@ -120,7 +115,7 @@ static void print_resources(struct replay *r, struct sm *sm)
 
 static bool is_listed(const struct listing *l, const struct sm_queue_entry *e)
 {
-    return is_wanted(l->r->options->type, e->type) && is_wanted(l->r->options->state, e->state);
+    return option_fits(l->r->options->type, e->type) && option_fits(l->r->options->state, e->state);
 }
 
 static bool measure_entry(void *context, const struct sm_queue_entry *e)
@@ -177,7 +172,7 @@ static void print_cycles(struct replay *r, struct sm *sm)
     sm_life_cycles(sm, &cycles, &count);
     for (uint32_t i = 0; i < count; i++) {
         const struct sm_life_cycle *c = &cycles[i];
-        if (!is_wanted(r->options->type, c->type)) continue;
+        if (!option_fits(r->options->type, c->type)) continue;
         if (shown++ == 0) {
             output_string(out, "\n");
             heading(out, "LIFE CYCLES");
@@ -220,10 +215,10 @@ static int print_config(struct replay *r, struct sm *sm)
     int err = command_decode(decoder, COMMAND_CONFIG, sm_config_bytes(sm), &c);
     const struct command_config *config = &c.as.config;
     for (uint32_t i = 0; err == 0 && i < config->entries_count; i++) {
-        if (is_wanted(o->type, config->entries[i].type)) widen(&width, config->entries[i].type);
+        if (option_fits(o->type, config->entries[i].type)) widen(&width, config->entries[i].type);
     }
     for (uint32_t i = 0; err == 0 && i < config->entries_count; i++) {
-        if (!is_wanted(o->type, config->entries[i].type)) continue;
+        if (!option_fits(o->type, config->entries[i].type)) continue;
         if (shown++ == 0) {
             output_string(out, "\n");
             heading(out, "CONFIG");

@@ -13,36 +13,46 @@
 
 // Each line lies before its size, so that the file can be read from its end.
 struct spool {
+    struct replay *replay;
     FILE *file;
-    uint64_t end; // of the lines that are complete
-    bool has_failed;
+    uint64_t end;      // of the lines that are complete
     FILE *file_before; // of the output
     enum output_sink sink_before;
 };
 
-int spool_begin(struct output *out, struct spool **ret_spool)
+int spool_begin(struct replay *r, struct spool **ret_spool)
 {
     FILE *file = tmpfile();
-    if (file == NULL) return BOSKOS_E_IO;
-    output_flush(out);
+    if (file == NULL) return replay_fail(r, BOSKOS_E_IO, "there can be no temporary file");
+    output_flush(&r->out);
     struct spool *s = must_calloc(1, sizeof(*s));
-    *s = (struct spool){.file = file, .file_before = out->file, .sink_before = out->sink};
-    out->file = file;
-    out->sink = SINK_FILE;
+    *s = (struct spool){
+        .replay = r, .file = file, .file_before = r->out.file, .sink_before = r->out.sink};
+    r->out.file = file;
+    r->out.sink = SINK_FILE;
     *ret_spool = s;
     return 0;
 }
 
-bool spool_end_line(struct spool *s, struct output *out)
+// Where what was written so far ends; false when not all of it could be written.
+static bool tell(struct spool *s, uint64_t *ret_at)
 {
-    uint8_t size[SIZE_BYTES];
-    output_flush(out);
+    output_flush(&s->replay->out);
     off_t at = ftello(s->file);
-    if (at >= 0) bytes_put_u64(size, (uint64_t)at - s->end);
-    s->has_failed = s->has_failed || at < 0 || ferror(s->file) ||
-                    fwrite(size, 1, SIZE_BYTES, s->file) != SIZE_BYTES;
-    s->end = (uint64_t)at + SIZE_BYTES;
-    return !s->has_failed;
+    *ret_at = (uint64_t)at;
+    return at >= 0 && !ferror(s->file);
+}
+
+int spool_end_line(struct spool *s)
+{
+    uint64_t at = 0;
+    uint8_t size[SIZE_BYTES];
+    bool is_good = tell(s, &at);
+    bytes_put_u64(size, at - s->end);
+    if (!is_good || fwrite(size, 1, SIZE_BYTES, s->file) != SIZE_BYTES)
+        return replay_fail(s->replay, BOSKOS_E_IO, "a temporary file cannot be written");
+    s->end = at + SIZE_BYTES;
+    return 0;
 }
 
 // Goes to the last line that is left.
@@ -72,16 +82,29 @@ static bool print_last(struct spool *s, struct output *out)
     return true;
 }
 
-int spool_end(struct spool *s, struct output *out, bool wanted)
+// Ends the last line, if it was not, and writes out what the system does not have yet.
+static int complete(struct spool *s)
 {
-    buffer_clear(&out->line); // a line that was not completed
+    uint64_t at = 0;
+    int err = 0;
+    if (!tell(s, &at) || at != s->end) err = spool_end_line(s);
+    if (err != 0 || fflush(s->file) == 0) return err;
+    return replay_fail(s->replay, BOSKOS_E_IO, "a temporary file cannot be written");
+}
+
+int spool_end(struct spool *s, int err)
+{
+    struct output *out = &s->replay->out;
+    if (err == 0) err = complete(s);
+    buffer_clear(&out->line);
     out->file = s->file_before;
     out->sink = s->sink_before;
-    bool is_good = !s->has_failed && fflush(s->file) == 0;
-    while (is_good && wanted && s->end > 0)
-        is_good = print_last(s, out);
+    while (err == 0 && s->end > 0) {
+        if (!print_last(s, out))
+            err = replay_fail(s->replay, BOSKOS_E_IO, "a temporary file cannot be read");
+    }
     (void)fclose(s->file);
     free(s);
-    if (is_good) output_flush(out);
-    return is_good ? 0 : BOSKOS_E_IO;
+    if (err == 0) output_flush(out);
+    return err;
 }

@@ -31,6 +31,9 @@ int walk_open(struct source *s, uint64_t at, const struct walk_report *report,
     w->source = s;
     buffer_init(&w->made);
     w->decoder = command_decoder_new();
+#ifdef __GLIBC__
+    (void)malloc_trim(0); // what a state before had would lie between what this one has
+#endif
     int err = source_load(s, at, &w->sm, &w->chain, problem);
     if (err == 0) err = source_cursor_open(s, sm_seq(w->sm) + 1, &w->chain, &w->cursor, problem);
     if (err == 0) err = walk_to(w, at, report, problem);
@@ -50,9 +53,6 @@ void walk_close(struct walk *w)
     buffer_release(&w->made);
     sm_free(w->sm);
     free(w);
-#ifdef __GLIBC__
-    (void)malloc_trim(0); // another state may be made: what this one had would lie in between
-#endif
 }
 
 void walk_leave(struct walk *w)

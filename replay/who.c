@@ -300,18 +300,11 @@ static int tell_all(struct held *h, struct walk *w)
 // Nothing is printed before all is known: in a folder that a daemon has the past may go meanwhile.
 static int tell_in_parts(struct held *h, struct walk *w)
 {
-    struct output *out = &h->r->out;
     struct spool *spool = NULL;
-    int err = spool_begin(out, &spool);
-    if (err != 0) {
-        walk_close(w);
-        return replay_fail(h->r, err, "there can be no temporary file");
-    }
-    err = tell_all(h, w);
-    if (err == 0) (void)spool_end_line(spool, out); // spool_end says it, too
-    int spool_err = spool_end(spool, out, err == 0);
-    if (err != 0 || spool_err == 0) return err;
-    return replay_fail(h->r, spool_err, "a temporary file cannot be written, or not be read");
+    int err = spool_begin(h->r, &spool);
+    if (err == 0) return spool_end(spool, tell_all(h, w));
+    walk_close(w);
+    return err;
 }
 
 int replay_held_by(struct replay *r)

@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import shutil
+import resource
 import subprocess
 import time
 import unittest
@@ -235,6 +236,12 @@ class Odd(unittest.TestCase):
                 done = subprocess.run([PROGRAM, *words], stdout=full, stderr=subprocess.PIPE, timeout=20, check=False)
             self.assertEqual((done.returncode, done.stderr),
                              (1, b"boskos-replay: cannot write to stdout: No space left on device\n"), words)
+
+    def test_no_room_for_a_temporary_file(self):
+        done = subprocess.run([PROGRAM, "--data-dir", self.data, "log", "--json", "--reverse"], capture_output=True, timeout=20,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)), check=False)
+        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                         (1, b"", b"boskos-replay: a temporary file cannot be written\n"))
 
     def test_what_a_terminal_would_obey(self):
         odd = "\033[2J\n\x9b"
