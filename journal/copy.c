@@ -136,6 +136,7 @@ static int flush(struct journal_copy *c, struct journal_problem *problem)
                                c->dir, last.seq);
     }
     c->count = c->rows_count = 0;
+    if (c->payloads.capacity > 2 * BYTES_MAX) buffer_release(&c->payloads); // it had a large one
     buffer_clear(&c->payloads);
     buffer_clear(&c->row_bytes);
     return 0;

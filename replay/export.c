@@ -16,7 +16,8 @@
 
 #define LOOK_EVERY 64u // commands, for a signal and for the progress
 #define SIZE_TEXT_BYTES 32u
-#define ROWS_LOOKED_AT 512u // as many as a cursor reads at one moment
+#define PAYLOAD_KEPT_BYTES ((size_t)1 << 20) // of a buffer; a large config has more
+#define ROWS_LOOKED_AT 512u                  // as many as a cursor reads at one moment
 
 struct export
 {
@@ -25,13 +26,16 @@ struct export
     uint64_t from, to; // commands
     uint32_t flags;
     struct walk *walk;
+    struct hash128 before; // checksum of the record before the first
     struct slice_writer *writer;
     bool rows_have_ended; // a result was missing: those after it are not written either
     struct buffer row, created_by;
 
     // When something is left out or replaced:
     struct redact *redact;
-    struct sm *other; // the state that the other commands come to
+    struct proof *proof;
+    struct hash128 end; // of the state that the other commands must come to
+    struct sm *other;   // the one that they are at
     struct command_decoder *decoder;
     struct buffer payload;
 
@@ -46,11 +50,28 @@ static int check_signals(struct export *e)
     return replay_fail(e->r, BOSKOS_E_STOPPED, "stopped by a signal: %s was not written", e->path);
 }
 
+static void say_progress(struct export *e, uint64_t seq)
+{
+    if (seq % LOOK_EVERY == 0)
+        progress_said(&e->r->progress, seq - e->from + 1, e->to - e->from + 1);
+}
+
 static int look_around(struct export *e, uint64_t seq)
 {
-    if (seq % LOOK_EVERY != 0) return 0;
-    progress_said(&e->r->progress, seq - e->from + 1, e->to - e->from + 1);
-    return check_signals(e);
+    say_progress(e, seq);
+    return seq % LOOK_EVERY == 0 ? check_signals(e) : 0;
+}
+
+// The state before the first command, from which it goes on. The one from which it went on before
+// goes first: there is memory for one.
+static int go_to_begin(struct export *e)
+{
+    if (e->walk != NULL && sm_seq(walk_state(e->walk)) == e->from - 1) return 0;
+    walk_close(e->walk);
+    e->walk = NULL;
+    int err = replay_walk(e->r, e->from - 1, &e->walk);
+    if (err == 0) e->before = walk_chain(e->walk);
+    return err;
 }
 
 // ---- what there is --------------------------------------------------------------
@@ -62,8 +83,7 @@ static int learn_records(struct export *e)
     struct record record;
     struct journal_row row;
     struct command command;
-    struct hash128 before = walk_chain(e->walk);
-    int err = source_cursor_open(r->source, e->from, &before, &c, &r->problem);
+    int err = source_cursor_open(r->source, e->from, &e->before, &c, &r->problem);
     progress_begin(&r->progress, "commands read");
     for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
         err = source_cursor_next(c, &record, &row, &r->problem);
@@ -73,8 +93,7 @@ static int learn_records(struct export *e)
         command.seq = record.seq;
         command.time_ns = record.time_ns;
         redact_learn_command(e->redact, &command);
-        if (seq % LOOK_EVERY == 0)
-            progress_said(&r->progress, seq - e->from + 1, e->to - e->from + 1);
+        say_progress(e, seq);
     }
     progress_end(&r->progress);
     source_cursor_close(c);
@@ -85,58 +104,102 @@ static int learn_records(struct export *e)
 static int learn_made(struct export *e)
 {
     struct replay *r = e->r;
-    struct walk *w = NULL;
     const struct walk_step *step = NULL;
     struct sm_change change;
-    int err = replay_walk(r, e->from - 1, &w);
-    if (err != 0) return err;
-    walk_trace(w);
+    int err = 0;
+    walk_trace(e->walk);
     progress_begin(&r->progress, "commands looked through");
     for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
-        err = walk_next(w, &step, &r->problem);
+        err = walk_next(e->walk, &step, &r->problem);
         if (err != 0) break;
-        uint32_t count = walk_changes(w);
+        uint32_t count = walk_changes(e->walk);
         for (uint32_t i = 0; i < count; i++) {
-            walk_change(w, i, &change);
+            walk_change(e->walk, i, &change);
             if (!change.was_there) redact_learn_made(e->redact, change.name);
         }
-        if (seq % LOOK_EVERY == 0)
-            progress_said(&r->progress, seq - e->from + 1, e->to - e->from + 1);
+        say_progress(e, seq);
     }
     progress_end(&r->progress);
-    walk_close(w);
     return err;
 }
 
-// The state that the other commands begin with.
-static int make_other(struct export *e)
+static int learn(struct export *e)
 {
-    int err = redact_state(e->redact, walk_state(e->walk), &e->other);
+    redact_learn_state(e->redact, walk_state(e->walk));
+    int err = learn_records(e);
+    command_decoder_clear(e->decoder); // of a large config
+    if (err != 0 || !redact_settle(e->redact)) return err;
+    err = learn_made(e);
+    (void)redact_settle(e->redact);
+    return err;
+}
+
+// ---- what the commands come to ----------------------------------------------------
+
+// A stored result that is not what the command comes to is a case for the records as they are.
+static int differs(struct export *e, int err)
+{
+    char said[sizeof(e->r->problem.text)];
+    memcpy(said, e->r->problem.text, sizeof(said));
+    return replay_fail(e->r, err, "%.300s; --with-userdata exports also that, as it is", said);
+}
+
+static int claim_each(struct export *e)
+{
+    struct replay *r = e->r;
+    const struct walk_step *step = NULL;
+    int err = 0;
+    progress_begin(&r->progress, "commands replayed");
+    for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
+        err = walk_next(e->walk, &step, &r->problem);
+        if (err == BOSKOS_E_CORRUPT && step != NULL && step->record.seq == seq)
+            err = differs(e, err);
+        if (err == 0) err = proof_claim(e->proof, &step->result);
+        if (err == 0) say_progress(e, seq);
+    }
+    progress_end(&r->progress);
+    return err;
+}
+
+// The other state in place of the one that the walk is at.
+static int make_other(struct export *e, uint64_t seq, struct sm **ret_other)
+{
+    struct sm *sm = walk_take_state(e->walk);
+    walk_close(e->walk);
+    e->walk = NULL;
+    int err = redact_state(e->redact, sm, ret_other);
     if (err == 0) return 0;
     return replay_fail(e->r, BOSKOS_E_IO,
                        "the state after command %" PRIu64 " cannot be redacted: %s; "
                        "export without --redact",
-                       e->from - 1,
+                       seq,
                        err == BOSKOS_E_TOO_LARGE ? "a resource's userdata would be too large"
                                                  : boskos_error_text(err));
 }
 
+static int claim(struct export *e)
+{
+    struct sm *last = NULL;
+    int err = proof_new(e->r, e->redact, &e->proof);
+    if (err == 0) err = claim_each(e);
+    if (err == 0) err = proof_turn(e->proof);
+    if (err == 0) err = make_other(e, e->to, &last);
+    if (err == 0) e->end = sm_digest(last);
+    sm_free(last);
+    return err;
+}
+
 static int prepare(struct export *e)
 {
-    struct replay *r = e->r;
-    bool replaces = r->options->redact;
+    bool replaces = e->r->options->redact;
     int err = redact_new(replaces, &e->redact);
-    if (err != 0) return replay_fail(r, err, "no random bytes can be had: %s", strerror(errno));
+    if (err != 0) return replay_fail(e->r, err, "no random bytes can be had: %s", strerror(errno));
     e->decoder = command_decoder_new();
-    if (replaces) {
-        redact_learn_state(e->redact, walk_state(e->walk));
-        err = learn_records(e);
-        if (err == 0 && redact_settle(e->redact)) {
-            err = learn_made(e);
-            if (err == 0) (void)redact_settle(e->redact);
-        }
-    }
-    return err == 0 ? make_other(e) : err;
+    if (replaces) err = learn(e);
+    if (err == 0) err = go_to_begin(e);
+    if (err == 0 && e->from <= e->to) err = claim(e);
+    if (err == 0) err = go_to_begin(e);
+    return err == 0 ? make_other(e, e->from - 1, &e->other) : err;
 }
 
 // ---- writing --------------------------------------------------------------------
@@ -184,7 +247,7 @@ static int begin(struct export *e)
     if (about.base_seq > 0) {
         about.base_time_ns = sm_time_ns(sm);
         // The journal's own could be held against a guess of what is not to be known.
-        about.base_chain = e->other != NULL ? about.base_digest : walk_chain(e->walk);
+        about.base_chain = e->other != NULL ? about.base_digest : e->before;
     }
     err = slice_begin(e->path, &about, &e->writer, &e->r->problem);
     if (err != 0 || about.base_seq == 0) return err;
@@ -226,29 +289,6 @@ static int settle_row(struct export *e, struct journal_row *row, uint64_t seq)
     return err;
 }
 
-static int copy_records(struct export *e)
-{
-    struct replay *r = e->r;
-    struct source_cursor *c = NULL;
-    struct record record;
-    struct journal_row row;
-    struct hash128 before = walk_chain(e->walk);
-    int err = source_cursor_open(r->source, e->from, &before, &c, &r->problem);
-    progress_begin(&r->progress, "commands");
-    for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
-        err = source_cursor_next(c, &record, &row, &r->problem);
-        if (err == 0) err = settle_row(e, &row, seq);
-        if (err != 0) break;
-        struct hash128 chain = record.chain;
-        err = explain(e, slice_add(e->writer, &record, &row));
-        ASSERT(err != 0 || hash128_equal(chain, record.chain));
-        if (err == 0) err = look_around(e, seq);
-    }
-    progress_end(&r->progress);
-    source_cursor_close(c);
-    return err;
-}
-
 // ---- other records ----------------------------------------------------------------
 
 static const char *advice(const struct export *e)
@@ -258,75 +298,51 @@ static const char *advice(const struct export *e)
                                    "--with-userdata";
 }
 
-static int ends_otherwise(struct export *e, const struct command *c, const char *how)
+static int is_otherwise(struct export *e, const struct record *record, const char *how)
 {
-    return replay_fail(e->r, BOSKOS_E_IO, "command %" PRIu64 ", %s, would end %s %s: %s", c->seq,
-                       command_kind_name(c->kind), how,
+    return replay_fail(e->r, BOSKOS_E_IO, "command %" PRIu64 ", %s, would %s %s: %s", record->seq,
+                       command_kind_name((enum command_kind)record->kind), how,
                        e->r->options->redact ? "when it is redacted" : "without userdata",
                        advice(e));
 }
 
-// Applies the other command in step with the original, which was applied just now.
-static int write_other(struct export *e, const struct walk_step *step)
+// Applies what a reader of the file will: the bytes of the other command.
+static int apply_other(struct export *e, const struct record *record, struct sm_result *ret_result)
 {
-    struct command other;
+    struct journal_problem problem;
+    struct command c;
+    bool is_same = false;
+    if (record->payload.size > JOURNAL_PAYLOAD_BYTES_MAX)
+        return is_otherwise(e, record, "be too large for a record");
+    int err = recovery_decode(e->other, e->decoder, record, &c, &problem);
+    if (err != 0) return is_otherwise(e, record, "be none");
+    sm_apply(e->other, &c, ret_result);
+    err = proof_check(e->proof, ret_result, &is_same);
+    if (err != 0 || is_same) return err;
+    return is_otherwise(e, record, "end otherwise");
+}
+
+static int write_other(struct export *e, struct record *record, struct journal_row *row)
+{
     struct sm_result result;
-    struct record record = step->record;
-    struct journal_row row = step->row;
-    redact_command(e->redact, &step->command, &other);
-    sm_apply(e->other, &other, &result);
-    const char *how = proof_difference(e->redact, &step->result, &result);
-    if (how != NULL) return ends_otherwise(e, &step->command, how);
-    int err = settle_row(e, &row, record.seq);
+    if (e->payload.capacity > PAYLOAD_KEPT_BYTES) buffer_release(&e->payload);
+    buffer_clear(&e->payload);
+    int err = redact_payload(e->redact, record->kind, record->payload, &e->payload);
+    if (err != 0) return is_otherwise(e, record, "be none");
+    record->payload = buffer_as_text(&e->payload);
+    err = apply_other(e, record, &result);
+    if (err == 0) err = settle_row(e, row, record->seq);
     if (err != 0) return err;
     buffer_clear(&e->row);
     sm_result_encode(&result, &e->row);
-    row.bytes = buffer_as_text(&e->row);
-    buffer_clear(&e->payload);
-    command_encode(&other, &e->payload);
-    record.payload = buffer_as_text(&e->payload);
-    if (e->payload.size > JOURNAL_PAYLOAD_BYTES_MAX)
-        return ends_otherwise(e, &step->command, "too large for a record");
-    return explain(e, slice_add(e->writer, &record, &row));
-}
-
-// A stored result that is not what the command comes to is a case for the records as they are.
-static int differs(struct export *e, int err)
-{
-    char said[sizeof(e->r->problem.text)];
-    memcpy(said, e->r->problem.text, sizeof(said));
-    return replay_fail(e->r, err, "%.300s; --with-userdata exports also that, as it is", said);
-}
-
-static int write_others(struct export *e)
-{
-    struct replay *r = e->r;
-    const struct walk_step *step = NULL;
-    int err = 0;
-    progress_begin(&r->progress, "commands");
-    for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
-        err = walk_next(e->walk, &step, &r->problem);
-        if (err == BOSKOS_E_CORRUPT && step != NULL && step->record.seq == seq)
-            err = differs(e, err);
-        if (err == 0) err = write_other(e, step);
-        if (err == 0) err = look_around(e, seq);
-    }
-    progress_end(&r->progress);
-    return err;
+    row->bytes = buffer_as_text(&e->row);
+    return explain(e, slice_add(e->writer, record, row));
 }
 
 // The state that the other commands came to must be the other one of the state that these came to.
-// One state goes before the next is made: they may be large.
 static int check_end(struct export *e)
 {
-    struct sm *made = NULL;
-    struct hash128 digest = sm_digest(e->other);
-    sm_free(e->other);
-    e->other = NULL;
-    int err = redact_state(e->redact, walk_state(e->walk), &made);
-    bool is_same = err == 0 && hash128_equal(digest, sm_digest(made));
-    sm_free(made);
-    if (is_same) return 0;
+    if (e->from > e->to || hash128_equal(e->end, sm_digest(e->other))) return 0;
     return replay_fail(
         e->r, BOSKOS_E_IO, "the state after command %" PRIu64 " would be another one %s: %s", e->to,
         e->r->options->redact ? "when it is redacted" : "without userdata", advice(e));
@@ -334,10 +350,38 @@ static int check_end(struct export *e)
 
 // ---- the whole ----------------------------------------------------------------------
 
+static int write_record(struct export *e, struct record *record, struct journal_row *row)
+{
+    struct hash128 chain = record->chain;
+    int err = settle_row(e, row, record->seq);
+    if (err == 0) err = explain(e, slice_add(e->writer, record, row));
+    ASSERT(err != 0 || hash128_equal(chain, record->chain));
+    return err;
+}
+
+static int write_records(struct export *e)
+{
+    struct replay *r = e->r;
+    struct source_cursor *c = NULL;
+    struct record record;
+    struct journal_row row;
+    int err = source_cursor_open(r->source, e->from, &e->before, &c, &r->problem);
+    progress_begin(&r->progress, "commands");
+    for (uint64_t seq = e->from; seq <= e->to && err == 0; seq++) {
+        err = source_cursor_next(c, &record, &row, &r->problem);
+        if (err != 0) break;
+        err = e->redact != NULL ? write_other(e, &record, &row) : write_record(e, &record, &row);
+        if (err == 0) err = look_around(e, seq);
+    }
+    progress_end(&r->progress);
+    source_cursor_close(c);
+    return err;
+}
+
 static int write_file(struct export *e)
 {
     int err = begin(e);
-    if (err == 0) err = e->redact != NULL ? write_others(e) : copy_records(e);
+    if (err == 0) err = write_records(e);
     if (err == 0 && e->redact != NULL) err = check_end(e);
     if (err == 0) err = check_signals(e);
     if (err != 0) {
@@ -407,6 +451,7 @@ static void abandon(void *context)
 static void release(struct export *e)
 {
     walk_leave(e->walk);
+    proof_free(e->proof);
     redact_free(e->redact);
     sm_free(e->other);
     command_decoder_free(e->decoder);
@@ -423,7 +468,7 @@ int replay_export(struct replay *r)
     if (!o->redact && !o->with_userdata) e.flags |= SLICE_NO_USERDATA;
     int err = place_check(r);
     if (err == 0) err = replay_stretch(r, &e.from, &e.to);
-    if (err == 0) err = replay_walk(r, e.from - 1, &e.walk);
+    if (err == 0) err = go_to_begin(&e);
     if (err == 0 && !o->with_userdata) err = prepare(&e);
     if (err == 0) {
         signals_hold(&e.signals);

@@ -39,6 +39,6 @@ void ranks_settle(struct ranks *r, bool (*stays)(const void *context, struct tex
 bool ranks_between_marks(const struct ranks *r);
 
 // The other text, written to `bytes` unless it is `t` itself; TEXT_NONE when `t` is not in the set.
-struct text ranks_find(const struct ranks *r, struct text t, char bytes[RANKS_TEXT_BYTES_MAX]);
+struct text ranks_find(struct ranks *r, struct text t, char bytes[RANKS_TEXT_BYTES_MAX]);
 
 #endif

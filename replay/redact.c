@@ -18,10 +18,10 @@
 #define NONCE_BYTES 32u // so that what is hashed is never short
 #define DIGITS 16u      // of a hash
 
-// Texts and lists of the present command.
+// Lists of the present command from the front on, texts from the back.
 struct block {
     struct block *next;
-    size_t size, used;
+    size_t size, lists, texts; // bytes
     max_align_t bytes[];
 };
 
@@ -37,7 +37,7 @@ struct redact {
 
     struct block *blocks; // newest first
     struct buffer input;  // of a hash
-    struct buffer scratch, config;
+    struct buffer scratch, payload;
     struct command_decoder *decoder;
 };
 
@@ -52,26 +52,34 @@ static void forget(struct redact *r)
         r->blocks = b->next;
         free(b);
     }
-    if (r->blocks != NULL) r->blocks->used = 0;
+    if (r->blocks != NULL) r->blocks->lists = r->blocks->texts = 0;
+}
+
+static struct block *block_with(struct redact *r, size_t size)
+{
+    struct block *b = r->blocks;
+    if (b != NULL && b->size - b->lists - b->texts >= size) return b;
+    size_t block_size = size > BLOCK_BYTES ? size : BLOCK_BYTES;
+    b = must_malloc(sizeof(*b) + block_size);
+    *b = (struct block){.next = r->blocks, .size = block_size};
+    r->blocks = b;
+    return b;
 }
 
 static void *take(struct redact *r, size_t size)
 {
     size = (size + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
-    if (r->blocks == NULL || r->blocks->size - r->blocks->used < size) {
-        size_t block_size = size > BLOCK_BYTES ? size : BLOCK_BYTES;
-        struct block *b = must_malloc(sizeof(*b) + block_size);
-        *b = (struct block){.next = r->blocks, .size = block_size};
-        r->blocks = b;
-    }
-    void *memory = (char *)r->blocks->bytes + r->blocks->used;
-    r->blocks->used += size;
+    struct block *b = block_with(r, size);
+    void *memory = (char *)b->bytes + b->lists;
+    b->lists += size;
     return memory;
 }
 
 static struct text keep(struct redact *r, const char *bytes, size_t size)
 {
-    char *memory = take(r, size + 1);
+    struct block *b = block_with(r, size);
+    b->texts += size;
+    char *memory = (char *)b->bytes + b->size - b->texts;
     if (size > 0) memcpy(memory, bytes, size);
     return text_of(memory, size);
 }
@@ -110,7 +118,7 @@ void redact_free(struct redact *r)
     free(r->blocks);
     buffer_release(&r->input);
     buffer_release(&r->scratch);
-    buffer_release(&r->config);
+    buffer_release(&r->payload);
     command_decoder_free(r->decoder);
     free(r);
 }
@@ -368,7 +376,7 @@ static struct text hashed(struct redact *r, const char *prefix, struct text t, u
 }
 
 // NULL for a text that nothing was learnt of.
-static struct text ranked(struct redact *r, const struct ranks *ranks, struct text t)
+static struct text ranked(struct redact *r, struct ranks *ranks, struct text t)
 {
     char bytes[RANKS_TEXT_BYTES_MAX];
     struct text other = ranks_find(ranks, t, bytes);
@@ -397,7 +405,7 @@ static struct text other_state(struct redact *r, struct text t)
     return other.data != NULL ? other : hashed(r, "state-", t, 0);
 }
 
-struct text redact_text(struct redact *r, enum sm_text what, struct text t)
+static struct text other_text(struct redact *r, enum sm_text what, struct text t)
 {
     if (!r->replaces) return t;
     switch (what) {
@@ -533,23 +541,23 @@ static void other_acquire(struct redact *r, struct command_acquire *a)
     a->type = other_type(r, a->type);
     a->state = other_state(r, a->state);
     a->dest = other_state(r, a->dest);
-    a->owner = redact_text(r, SM_TEXT_OWNER, a->owner);
-    a->request_id = redact_text(r, SM_TEXT_REQUEST, a->request_id);
-    a->key = redact_text(r, SM_TEXT_KEY, a->key);
+    a->owner = other_text(r, SM_TEXT_OWNER, a->owner);
+    a->request_id = other_text(r, SM_TEXT_REQUEST, a->request_id);
+    a->key = other_text(r, SM_TEXT_KEY, a->key);
 }
 
 static void other_acquirebystate(struct redact *r, struct command_acquirebystate *a)
 {
     a->state = other_state(r, a->state);
     a->dest = other_state(r, a->dest);
-    a->owner = redact_text(r, SM_TEXT_OWNER, a->owner);
+    a->owner = other_text(r, SM_TEXT_OWNER, a->owner);
     a->names = other_listed(r, a->names);
 }
 
 static void other_update(struct redact *r, struct command_update *u)
 {
     u->name = other_name(r, u->name);
-    u->owner = redact_text(r, SM_TEXT_OWNER, u->owner);
+    u->owner = other_text(r, SM_TEXT_OWNER, u->owner);
     u->state = other_state(r, u->state);
     other_pairs(r, u->pairs, u->pairs_count, &u->pairs, &u->pairs_count);
 }
@@ -586,7 +594,7 @@ static void other_imported(struct redact *r, struct command_import *c)
         o->name = other_name(r, o->name);
         o->type = other_type(r, o->type);
         o->state = other_state(r, o->state);
-        o->owner = redact_text(r, SM_TEXT_OWNER, o->owner);
+        o->owner = other_text(r, SM_TEXT_OWNER, o->owner);
     }
     c->resources = others;
 }
@@ -606,7 +614,7 @@ static void replace(struct redact *r, struct command *c)
     case COMMAND_RELEASE:
         c->as.release.name = other_name(r, c->as.release.name);
         c->as.release.dest = other_state(r, c->as.release.dest);
-        c->as.release.owner = redact_text(r, SM_TEXT_OWNER, c->as.release.owner);
+        c->as.release.owner = other_text(r, SM_TEXT_OWNER, c->as.release.owner);
         return;
     case COMMAND_UPDATE: other_update(r, &c->as.update); return;
     case COMMAND_RESET:
@@ -628,59 +636,76 @@ static void replace(struct redact *r, struct command *c)
     }
 }
 
-void redact_command(struct redact *r, const struct command *c, struct command *ret_other)
+static void other_command(struct redact *r, struct command *c)
 {
-    struct command other = *c;
-    forget(r);
     if (r->replaces) {
-        replace(r, &other);
+        replace(r, c);
     } else if (c->kind == COMMAND_UPDATE) {
-        struct command_update *u = &other.as.update;
+        struct command_update *u = &c->as.update;
         other_pairs(r, u->pairs, u->pairs_count, &u->pairs, &u->pairs_count);
     } else if (c->kind == COMMAND_IMPORT) {
-        other_imported(r, &other.as.import);
+        other_imported(r, &c->as.import);
     }
-    *ret_other = other;
+}
+
+int redact_payload(struct redact *r, uint32_t kind, struct text payload, struct buffer *out)
+{
+    struct command c;
+    forget(r);
+    int err = command_decode(r->decoder, kind, payload, &c);
+    if (err != 0) return err;
+    c.kind = (enum command_kind)kind;
+    other_command(r, &c);
+    command_encode(&c, out);
+    // A config may have a million names.
+    forget(r);
+    command_decoder_clear(r->decoder);
+    return 0;
+}
+
+struct text redact_text(struct redact *r, enum sm_text what, struct text t)
+{
+    forget(r);
+    return other_text(r, what, t);
 }
 
 // ---- states ---------------------------------------------------------------------
 
-static struct text copy_text(void *redact, enum sm_text what, struct text t)
+static struct text rewrite_text(void *redact, enum sm_text what, struct text t)
 {
-    forget(redact);
     return redact_text(redact, what, t);
 }
 
-static void copy_pairs(void *redact, const struct userdata_pair *pairs, uint32_t count,
-                       const struct userdata_pair **ret_pairs, uint32_t *ret_count)
+static void rewrite_pairs(void *redact, const struct userdata_pair *pairs, uint32_t count,
+                          const struct userdata_pair **ret_pairs, uint32_t *ret_count)
 {
     forget(redact);
     other_pairs(redact, pairs, count, ret_pairs, ret_count);
 }
 
-static struct text copy_payload(struct redact *r, enum command_kind kind, struct text payload)
+static struct text rewrite_payload(struct redact *r, enum command_kind kind, struct text payload)
 {
-    struct command c = {.kind = kind}, other;
-    if (!r->replaces) return payload;
-    if (command_decode(r->decoder, kind, payload, &c) != 0) return TEXT_NONE;
-    redact_command(r, &c, &other);
-    buffer_clear(&r->config);
-    command_encode(&other, &r->config);
-    return buffer_as_text(&r->config);
+    if (!r->replaces) return payload; // there is no userdata in it
+    buffer_release(&r->payload);
+    int err = redact_payload(r, kind, payload, &r->payload);
+    return err == 0 ? buffer_as_text(&r->payload) : TEXT_NONE;
 }
 
-static struct text copy_config(void *redact, struct text payload)
+static struct text rewrite_config(void *redact, struct text payload)
 {
-    return copy_payload(redact, COMMAND_CONFIG, payload);
+    return rewrite_payload(redact, COMMAND_CONFIG, payload);
 }
 
-static struct text copy_import(void *redact, struct text payload)
+static struct text rewrite_import(void *redact, struct text payload)
 {
-    return copy_payload(redact, COMMAND_IMPORT, payload);
+    return rewrite_payload(redact, COMMAND_IMPORT, payload);
 }
 
-int redact_state(struct redact *r, const struct sm *sm, struct sm **ret_sm)
+int redact_state(struct redact *r, struct sm *sm, struct sm **ret_sm)
 {
-    const struct sm_copying how = {r, copy_text, copy_pairs, copy_config, copy_import};
-    return sm_copy(sm, &how, HASH_SEED, ret_sm);
+    const struct sm_rewriting how = {r, rewrite_text, rewrite_pairs, rewrite_config,
+                                     rewrite_import};
+    int err = sm_rewrite(sm, &how, HASH_SEED, ret_sm);
+    buffer_release(&r->payload);
+    return err;
 }

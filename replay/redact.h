@@ -44,13 +44,15 @@ void redact_learn_made(struct redact *r, struct text name);
 
 // ---- instead ------------------------------------------------------------------
 
-// The other command; borrowed until the next call of this or of redact_state.
-void redact_command(struct redact *r, const struct command *c, struct command *ret_other);
+// Appends the payload of the other command. BOSKOS_E_MALFORMED when the given one is none of its
+// kind.
+int redact_payload(struct redact *r, uint32_t kind, struct text payload, struct buffer *out);
 
-// The same for a text; borrowed as long as the command.
+// The same for a text; borrowed until the next call of any.
 struct text redact_text(struct redact *r, enum sm_text what, struct text t);
 
-// The other state. Errors are those of sm_copy. Returned, caller frees.
-int redact_state(struct redact *r, const struct sm *sm, struct sm **ret_sm);
+// The other state, in place of `sm`, which is given up. Errors are those of sm_rewrite. Returned,
+// caller frees.
+int redact_state(struct redact *r, struct sm *sm, struct sm **ret_sm);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
-#include "base/error.h"
+#include "replay/temporary.h"
 
 #include "base/banned.h"
 
@@ -22,8 +22,9 @@ struct spool {
 
 int spool_begin(struct replay *r, struct spool **ret_spool)
 {
-    FILE *file = tmpfile();
-    if (file == NULL) return replay_fail(r, BOSKOS_E_IO, "there can be no temporary file");
+    FILE *file = NULL;
+    int err = temporary_open(r, &file);
+    if (err != 0) return err;
     output_flush(&r->out);
     struct spool *s = must_calloc(1, sizeof(*s));
     *s = (struct spool){
@@ -50,7 +51,7 @@ int spool_end_line(struct spool *s)
     bool is_good = tell(s, &at);
     bytes_put_u64(size, at - s->end);
     if (!is_good || fwrite(size, 1, SIZE_BYTES, s->file) != SIZE_BYTES)
-        return replay_fail(s->replay, BOSKOS_E_IO, "a temporary file cannot be written");
+        return temporary_failed(s->replay, "written");
     s->end = at + SIZE_BYTES;
     return 0;
 }
@@ -89,7 +90,7 @@ static int complete(struct spool *s)
     int err = 0;
     if (!tell(s, &at) || at != s->end) err = spool_end_line(s);
     if (err != 0 || fflush(s->file) == 0) return err;
-    return replay_fail(s->replay, BOSKOS_E_IO, "a temporary file cannot be written");
+    return temporary_failed(s->replay, "written");
 }
 
 int spool_end(struct spool *s, int err)
@@ -100,8 +101,7 @@ int spool_end(struct spool *s, int err)
     out->file = s->file_before;
     out->sink = s->sink_before;
     while (err == 0 && s->end > 0) {
-        if (!print_last(s, out))
-            err = replay_fail(s->replay, BOSKOS_E_IO, "a temporary file cannot be read");
+        if (!print_last(s, out)) err = temporary_failed(s->replay, "read");
     }
     (void)fclose(s->file);
     free(s);

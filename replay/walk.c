@@ -68,6 +68,13 @@ struct sm *walk_state(struct walk *w)
     return w->sm;
 }
 
+struct sm *walk_take_state(struct walk *w)
+{
+    struct sm *sm = w->sm;
+    w->sm = NULL;
+    return sm;
+}
+
 struct hash128 walk_chain(const struct walk *w)
 {
     return w->chain;

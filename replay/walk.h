@@ -42,6 +42,9 @@ void walk_leave(struct walk *w);
 // The state as it is now, borrowed. It must not be changed but by the walk.
 struct sm *walk_state(struct walk *w);
 
+// The same, given up: the caller frees it, and the walk must only be closed.
+struct sm *walk_take_state(struct walk *w);
+
 // The checksum of the record that the state is at; zeros before the first.
 struct hash128 walk_chain(const struct walk *w);
 

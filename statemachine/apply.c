@@ -354,14 +354,6 @@ __attribute__((noinline)) static struct sm_result dispatch(struct sm *sm, const 
     return done();
 }
 
-static void free_buried(struct sm *sm)
-{
-    for (uint32_t i = 0; i < sm->graveyard_count; i++) {
-        free(sm->graveyard[i]);
-    }
-    sm->graveyard_count = 0;
-}
-
 void sm_apply(struct sm *sm, const struct command *c, struct sm_result *ret_result)
 {
     ASSERT(c->seq == sm->seq + 1 && c->time_ns >= sm->time_ns);

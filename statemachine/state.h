@@ -248,6 +248,7 @@ void symbol_drop(struct sm *sm, struct symbol *s);              // NULL is nothi
 
 // Memory that a result or a note of the trace may still point to is freed by the next sm_apply.
 void bury(struct sm *sm, void *memory);
+void free_buried(struct sm *sm);
 
 // ---- types.c ----------------------------------------------------------------
 

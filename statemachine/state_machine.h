@@ -253,7 +253,7 @@ int sm_snapshot_write(struct sm *sm, int (*write)(void *context, const void *byt
 // form.
 int sm_snapshot_read(struct text bytes, uint64_t hash_seed, struct sm **ret_sm);
 
-// ---- copies -----------------------------------------------------------------
+// ---- other texts ------------------------------------------------------------
 
 // What a text of the state is.
 enum sm_text {
@@ -265,9 +265,9 @@ enum sm_text {
     SM_TEXT_KEY      // an idempotency key
 };
 
-// How a copy's texts come from the original's. What is given back is borrowed until the next call
-// of any of them. Texts of a kind that are different must stay different.
-struct sm_copying {
+// How other texts come from those of a state. What is given back is borrowed until the next call of
+// any of them. Texts of a kind that are different must stay different.
+struct sm_rewriting {
     void *context;
     struct text (*text)(void *context, enum sm_text what, struct text t); // `t` is not empty
     // The userdata of a resource: sorted by key, no value empty; there may be none left.
@@ -279,13 +279,14 @@ struct sm_copying {
     struct text (*import)(void *context, struct text payload);
 };
 
-// A copy of the state with other texts; all else is the same, sequence number and time too. With
-// texts in the same byte order, the same states equal to the same names, and the states that the
-// rules know (dirty, toBeDeleted, tombstone) as they were, the copy goes on as the original does.
+// The same state with other texts; all else is the same, sequence number and time too. With texts
+// in the same byte order, the same states equal to the same names, and the states that the rules
+// know (dirty, toBeDeleted, tombstone) as they were, it goes on as the original does. `sm` is given
+// up, whatever comes of it: its parts go as the other one's come, and two states are never there.
 // BOSKOS_E_MALFORMED: two texts became one, a name is too long, or the config or import is none;
 // BOSKOS_E_TOO_LARGE: a resource's userdata is. Returned, caller frees with sm_free.
-int sm_copy(const struct sm *sm, const struct sm_copying *how, uint64_t hash_seed,
-            struct sm **ret_sm);
+int sm_rewrite(struct sm *sm, const struct sm_rewriting *how, uint64_t hash_seed,
+               struct sm **ret_sm);
 
 // Recomputes the digest from scratch; equal to sm_digest unless there is a bug. For tests and
 // verify.

@@ -65,3 +65,11 @@ void bury(struct sm *sm, void *memory)
     }
     sm->graveyard[sm->graveyard_count++] = memory;
 }
+
+void free_buried(struct sm *sm)
+{
+    for (uint32_t i = 0; i < sm->graveyard_count; i++) {
+        free(sm->graveyard[i]);
+    }
+    sm->graveyard_count = 0;
+}

@@ -490,7 +490,7 @@ END
         path = self.path("less")
         ended = folder.Ended([program, *source, "export", "--to", path])
         self.assertEqual(ended.code, 1, str(ended))
-        self.assertIn(b"command 5, update, would end with another result without userdata", ended.err)
+        self.assertIn(b"command 5, update, would end otherwise without userdata", ended.err)
         self.assertIn(b"--redact", ended.err)
         self.check_nothing_left(path)
         self.export(source, "less", "--from", "8")

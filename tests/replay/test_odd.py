@@ -238,10 +238,13 @@ class Odd(unittest.TestCase):
                              (1, b"boskos-replay: cannot write to stdout: No space left on device\n"), words)
 
     def test_no_room_for_a_temporary_file(self):
-        done = subprocess.run([PROGRAM, "--data-dir", self.data, "log", "--json", "--reverse"], capture_output=True, timeout=20,
-                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)), check=False)
-        self.assertEqual((done.returncode, done.stdout, done.stderr),
-                         (1, b"", b"boskos-replay: a temporary file cannot be written\n"))
+        exported = os.path.join(self.top, "exported")
+        for words in (["log", "--json", "--reverse"], ["export", "--to", exported]):
+            done = subprocess.run([PROGRAM, "--data-dir", self.data, *words], capture_output=True, timeout=20,
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)), check=False)
+            self.assertEqual((done.returncode, done.stdout, done.stderr),
+                             (1, b"", b"boskos-replay: a temporary file cannot be written\n"), words)
+        self.assertEqual([name for name in os.listdir(self.top) if name.startswith("exported")], [])
 
     def test_what_a_terminal_would_obey(self):
         odd = "\033[2J\n\x9b"

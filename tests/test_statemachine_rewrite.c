@@ -1,6 +1,6 @@
-// tests/test_statemachine_copy.c
+// tests/test_statemachine_rewrite.c
 //
-// sm_copy over random histories: a copy with the same texts is the same state and goes on as the
+// sm_rewrite over random histories: a state with the same texts is the same and goes on as the
 // original does; one with other texts is the same again when those are taken back.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@
 
 #define SEEDS 10u
 #define STEPS 1000u
-#define COPY_EVERY 25u
+#define REWRITE_EVERY 25u
 #define MARK "other "
 #define MARK_SIZE (sizeof(MARK) - 1)
 
@@ -133,7 +133,7 @@ static struct text same_config(void *context, struct text payload)
     return payload;
 }
 
-static const struct sm_copying same = {NULL, same_text, mark_userdata, same_config, same_config};
+static const struct sm_rewriting same = {NULL, same_text, mark_userdata, same_config, same_config};
 
 // ---- comparing ----------------------------------------------------------------
 
@@ -161,7 +161,7 @@ static bool is_same_state(struct sm *a, struct sm *b)
 struct history {
     struct maker maker;
     struct model *model;
-    struct sm *original, *copy; // the copy is made anew of itself now and then
+    struct sm *original, *copy; // the copy is rewritten now and then
     struct command_decoder *decoder;
     struct marker marks, unmarks;
     struct buffer payload, complaint;
@@ -198,28 +198,36 @@ static bool apply(struct history *h, const struct command *c)
     return is_same;
 }
 
-static void copy_again(struct history *h, uint64_t seed)
+static void rewrite_again(struct history *h, uint64_t seed)
 {
     struct sm *again = NULL;
-    assert_int_equal(sm_copy(h->copy, &same, seed * 7 + 3, &again), 0);
+    assert_int_equal(sm_rewrite(h->copy, &same, seed * 7 + 3, &again), 0);
     assert_true(is_same_state(h->original, again));
-    sm_free(h->copy);
     h->copy = again;
+}
+
+static struct sm *copy_of(struct sm *sm)
+{
+    struct buffer bytes = {0};
+    struct sm *copy = NULL;
+    (void)sm_snapshot_write(sm, take_bytes, &bytes);
+    assert_int_equal(sm_snapshot_read(buffer_as_text(&bytes), 4, &copy), 0);
+    buffer_release(&bytes);
+    return copy;
 }
 
 static void mark_and_unmark(struct history *h)
 {
-    const struct sm_copying marking = {&h->marks, mark_text, mark_userdata, mark_config,
-                                       mark_import};
-    const struct sm_copying unmarking = {&h->unmarks, mark_text, mark_userdata, mark_config,
+    const struct sm_rewriting marking = {&h->marks, mark_text, mark_userdata, mark_config,
                                          mark_import};
+    const struct sm_rewriting unmarking = {&h->unmarks, mark_text, mark_userdata, mark_config,
+                                           mark_import};
     struct sm *other = NULL, *back = NULL;
-    assert_int_equal(sm_copy(h->original, &marking, 5, &other), 0);
+    assert_int_equal(sm_rewrite(copy_of(h->original), &marking, 5, &other), 0);
     assert_true(hash128_equal(sm_digest(other), sm_digest_from_scratch(other)));
     assert_false(hash128_equal(sm_digest(other), sm_digest(h->original)));
-    assert_int_equal(sm_copy(other, &unmarking, 6, &back), 0);
+    assert_int_equal(sm_rewrite(other, &unmarking, 6, &back), 0);
     assert_true(is_same_state(h->original, back));
-    sm_free(other);
     sm_free(back);
 }
 
@@ -238,8 +246,8 @@ static void play(uint64_t seed, bool ret_has[SM_TEXT_KEY + 1], bool *ret_has_imp
         if (!apply(&h, &c))
             fail_msg("seed %" PRIu64 ", step %" PRIu32 ": the copy comes to something else\n%.*s",
                      seed, number, TEXT_ARG(buffer_as_text(&h.complaint)));
-        if (number % COPY_EVERY != 0) continue;
-        copy_again(&h, seed);
+        if (number % REWRITE_EVERY != 0) continue;
+        rewrite_again(&h, seed);
         if (sm_resources_count(h.original) > 0) mark_and_unmark(&h);
     }
     for (uint32_t i = 0; i <= SM_TEXT_KEY; i++)
@@ -256,7 +264,7 @@ static void play(uint64_t seed, bool ret_has[SM_TEXT_KEY + 1], bool *ret_has_imp
     buffer_release(&h.complaint);
 }
 
-static void test_copy_goes_on_as_the_original(void **unused)
+static void test_rewritten_goes_on_as_the_original(void **unused)
 {
     (void)unused;
     bool has[SM_TEXT_KEY + 1] = {false}, has_import = false;
@@ -334,58 +342,56 @@ static void large_userdata(void *context, const struct userdata_pair *pairs, uin
     *ret_count = 1;
 }
 
-static void expect_error(struct sm *sm, struct sm_copying how, int wanted)
+static void expect_error(struct sm *sm, struct sm_rewriting how, int wanted)
 {
-    struct sm *copy = NULL;
-    assert_int_equal(sm_copy(sm, &how, 1, &copy), wanted);
-    assert_null(copy);
+    struct sm *other = NULL;
+    assert_int_equal(sm_rewrite(sm, &how, 1, &other), wanted);
+    assert_null(other);
 }
 
-static void test_copy_refuses(void **unused)
+static void test_rewrite_refuses(void **unused)
 {
     (void)unused;
-    struct sm *sm = small_state();
     for (enum sm_text what = SM_TEXT_NAME; what <= SM_TEXT_KEY; what++) {
         // States and owners of several resources may be the same anyway.
         bool is_distinct = what != SM_TEXT_STATE && what != SM_TEXT_OWNER;
         if (!is_distinct) continue;
-        expect_error(sm,
-                     (struct sm_copying){&what, join_text, mark_userdata, same_config, same_config},
-                     BOSKOS_E_MALFORMED);
+        expect_error(
+            small_state(),
+            (struct sm_rewriting){&what, join_text, mark_userdata, same_config, same_config},
+            BOSKOS_E_MALFORMED);
     }
-    expect_error(sm, (struct sm_copying){NULL, long_name, mark_userdata, same_config, same_config},
+    expect_error(small_state(),
+                 (struct sm_rewriting){NULL, long_name, mark_userdata, same_config, same_config},
                  BOSKOS_E_MALFORMED);
-    expect_error(sm, (struct sm_copying){NULL, same_text, mark_userdata, no_config, same_config},
+    expect_error(small_state(),
+                 (struct sm_rewriting){NULL, same_text, mark_userdata, no_config, same_config},
                  BOSKOS_E_MALFORMED);
     struct sm *waiting = small_state();
     struct sm_result result;
     const struct command import = {.kind = COMMAND_IMPORT, .seq = 7, .time_ns = 1000};
     sm_apply(waiting, &import, &result);
     expect_error(waiting,
-                 (struct sm_copying){NULL, same_text, mark_userdata, same_config, no_config},
+                 (struct sm_rewriting){NULL, same_text, mark_userdata, same_config, no_config},
                  BOSKOS_E_MALFORMED);
-    sm_free(waiting);
 
     char *bytes = must_malloc(SM_USERDATA_BYTES_MAX);
     memset(bytes, 'v', SM_USERDATA_BYTES_MAX);
     struct userdata_pair pair = {TEXT("k"), text_of(bytes, SM_USERDATA_BYTES_MAX)};
-    expect_error(sm,
-                 (struct sm_copying){&pair, same_text, large_userdata, same_config, same_config},
-                 BOSKOS_E_TOO_LARGE);
+    const struct sm_rewriting how = {&pair, same_text, large_userdata, same_config, same_config};
+    expect_error(small_state(), how, BOSKOS_E_TOO_LARGE);
     pair.value.size--;
-    struct sm *copy = NULL;
-    const struct sm_copying how = {&pair, same_text, large_userdata, same_config, same_config};
-    assert_int_equal(sm_copy(sm, &how, 1, &copy), 0);
-    sm_free(copy);
+    struct sm *other = NULL;
+    assert_int_equal(sm_rewrite(small_state(), &how, 1, &other), 0);
+    sm_free(other);
     free(bytes);
-    sm_free(sm);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_copy_goes_on_as_the_original),
-        cmocka_unit_test(test_copy_refuses),
+        cmocka_unit_test(test_rewritten_goes_on_as_the_original),
+        cmocka_unit_test(test_rewrite_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
