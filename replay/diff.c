@@ -40,10 +40,12 @@ struct diff {
     uint64_t differences; // beside those
     struct spool *spool;  // when it is done in parts: nothing is printed before all is known
 
-    // Of one way from the earlier point to the later. Where queues are wanted: those of the earlier
-    // point, and life cycles, then and on the way.
+    struct diff_queues *queues; // NULL: they are not wanted, nor life cycles
+    bool queues_wait;           // there are too many requests to be taken beside the resources
+
+    // Of one way from the earlier point to the later: life cycles, of the earlier point and on the
+    // way.
     struct walk *walk;
-    struct diff_queues *queues;
     struct cycles cycles, cycles_now;
     struct table cycle_notes;
 
@@ -339,15 +341,12 @@ static void way_release(struct diff *d)
     for (struct cycle_note *n; (n = table_next(&d->cycle_notes, &at)) != NULL;)
         free(n);
     table_release(&d->cycle_notes);
-    diff_queues_free(d->queues);
-    d->queues = NULL;
     d->config_changes = 0;
 }
 
 // From the earlier point to the later, or until there are too many resources.
 static int go(struct diff *d, struct occurs *names)
 {
-    const struct options *o = d->r->options;
     way_release(d);
     diff_resources_begin(d->resources);
     walk_close(d->walk);
@@ -357,8 +356,10 @@ static int go(struct diff *d, struct occurs *names)
     struct sm *sm = walk_state(d->walk);
     occurs_in_state(names, sm);
     d->config = config_hash(sm);
-    if (o->resource == NULL && o->owner == NULL) {
-        d->queues = diff_queues_take(d->walk, o->type);
+    if (d->queues != NULL) {
+        d->queues_wait =
+            !diff_resources_is_over(d->resources) && sm_queue_entries(sm) > DIFF_REQUESTS_MAX;
+        if (!d->queues_wait) diff_queues_begin(d->queues, d->walk);
         cycles_take(sm, &d->cycles);
         cycles_take(sm, &d->cycles_now);
     }
@@ -374,7 +375,7 @@ static int compare_resources(struct diff *d, struct occurs *names)
         int err = go(d, names);
         if (err != 0) return err;
         if (diff_resources_is_full(d->resources)) continue;
-        if (d->spool == NULL && diff_resources_is_part(d->resources)) {
+        if (d->spool == NULL && (diff_resources_is_part(d->resources) || d->queues_wait)) {
             err = spool_begin(d->r, &d->spool);
             if (err != 0) return err;
         }
@@ -382,6 +383,18 @@ static int compare_resources(struct diff *d, struct occurs *names)
         has_more = diff_resources_next(d->resources);
     }
     return 0;
+}
+
+// Those of the way that was gone for the last resources, if they were few, and then the others.
+static int compare_queues(struct diff *d, struct occurs *names)
+{
+    int err = d->queues_wait ? go(d, names) : 0;
+    while (err == 0) {
+        d->differences += diff_queues_print(d->queues, d->r, d->walk);
+        if (!diff_queues_next(d->queues)) break;
+        err = go(d, names);
+    }
+    return err;
 }
 
 static void print_rest(struct diff *d, uint64_t differences, uint64_t returned)
@@ -416,9 +429,9 @@ static int compare(struct diff *d)
     struct occurs names;
     occurs_init(&names, d->r->options);
     int err = compare_resources(d, &names);
+    if (err == 0 && d->queues != NULL) err = compare_queues(d, &names);
     if (err != 0) return err;
     if (d->queues != NULL) {
-        d->differences += diff_queues_print(d->queues, d->r, d->walk);
         print_cycles(d);
         if (d->r->options->type == NULL) print_config(d);
     }
@@ -443,12 +456,15 @@ int replay_diff(struct replay *r)
     d.earlier = seqs[0] < seqs[1] ? seqs[0] : seqs[1];
     d.later = seqs[0] < seqs[1] ? seqs[1] : seqs[0];
     d.resources = diff_resources_new(r->options);
+    if (r->options->resource == NULL && r->options->owner == NULL)
+        d.queues = diff_queues_new(r->options->type);
     int err = compare(&d);
     if (d.spool != NULL) err = spool_end(d.spool, err);
     way_release(&d);
     cycles_release(&d.cycles);
     cycles_release(&d.cycles_now);
     diff_resources_free(d.resources);
+    diff_queues_free(d.queues);
     walk_leave(d.walk);
     return err;
 }

@@ -29,8 +29,15 @@ struct waiting {
     char texts[];                           // type, state, id
 };
 
+// The name of a queue.
+struct bound {
+    bool is_set;
+    struct buffer type, state;
+};
+
 struct diff_queues {
     const char *type;
+    struct bound from, to; // the window: the queues after the one up to the other
     uint64_t now_ns;
     struct waiting **list; // by queue, then by rank
     size_t count, capacity;
@@ -58,7 +65,7 @@ static struct text id_of(const struct waiting *w)
     return text_of(w->texts + w->type_size + w->state_size, w->id_size);
 }
 
-// ---- the earlier point ----------------------------------------------------------------
+// ---- finding them ---------------------------------------------------------------------
 
 struct place {
     struct text type, state, id;
@@ -82,10 +89,63 @@ static struct waiting *find(const struct diff_queues *q, struct place p)
     return table_find(&q->by_id, hash_of(p.id), is_at, &p);
 }
 
+// ---- the window -----------------------------------------------------------------------
+
+static int compare_names(struct text type, struct text state, const struct sm_queue_entry *e)
+{
+    int order = text_compare(type, e->type);
+    return order != 0 ? order : text_compare(state, e->state);
+}
+
+static int compare_bound(const struct bound *b, const struct sm_queue_entry *e)
+{
+    return compare_names(buffer_as_text(&b->type), buffer_as_text(&b->state), e);
+}
+
+static int compare_queue(const struct waiting *w, const struct sm_queue_entry *e)
+{
+    return compare_names(type_of(w), state_of(w), e);
+}
+
+static bool is_wanted(const struct diff_queues *q, const struct sm_queue_entry *e)
+{
+    return option_fits(q->type, e->type) && (!q->from.is_set || compare_bound(&q->from, e) < 0) &&
+           (!q->to.is_set || compare_bound(&q->to, e) >= 0);
+}
+
+static void set_bound(struct bound *b, struct text type, struct text state)
+{
+    b->is_set = true;
+    buffer_clear(&b->type);
+    buffer_text(&b->type, type);
+    buffer_clear(&b->state);
+    buffer_text(&b->state, state);
+}
+
+static void release_bound(struct bound *b)
+{
+    buffer_release(&b->type);
+    buffer_release(&b->state);
+}
+
+bool diff_queues_next(struct diff_queues *q)
+{
+    bool has_more = q->to.is_set;
+    if (has_more) set_bound(&q->from, buffer_as_text(&q->to.type), buffer_as_text(&q->to.state));
+    return has_more;
+}
+
+// ---- the earlier point ----------------------------------------------------------------
+
 static bool take(void *context, const struct sm_queue_entry *e)
 {
     struct diff_queues *q = context;
-    if (!option_fits(q->type, e->type)) return true;
+    if (!is_wanted(q, e)) return true;
+    const struct waiting *last = q->count > 0 ? q->list[q->count - 1] : NULL;
+    if (q->count >= DIFF_REQUESTS_MAX && compare_queue(last, e) != 0) {
+        set_bound(&q->to, type_of(last), state_of(last));
+        return false;
+    }
     if (q->count == q->capacity) {
         q->capacity = q->capacity == 0 ? 64 : q->capacity * 2;
         q->list = must_realloc(q->list, q->capacity * sizeof(struct waiting *));
@@ -108,22 +168,37 @@ static bool take(void *context, const struct sm_queue_entry *e)
     return true;
 }
 
-struct diff_queues *diff_queues_take(struct walk *w, const char *type)
+static void forget(struct diff_queues *q)
+{
+    for (size_t i = 0; i < q->count; i++)
+        free(q->list[i]);
+    free(q->list);
+    q->list = NULL;
+    q->count = q->capacity = 0;
+    table_release(&q->by_id);
+}
+
+struct diff_queues *diff_queues_new(const char *type)
 {
     struct diff_queues *q = must_calloc(1, sizeof(*q));
     q->type = type;
-    sm_queues(walk_state(w), sm_time_ns(walk_state(w)), take, q);
     return q;
 }
 
 void diff_queues_free(struct diff_queues *q)
 {
     if (q == NULL) return;
-    for (size_t i = 0; i < q->count; i++)
-        free(q->list[i]);
-    free(q->list);
-    table_release(&q->by_id);
+    forget(q);
+    release_bound(&q->from);
+    release_bound(&q->to);
     free(q);
+}
+
+void diff_queues_begin(struct diff_queues *q, struct walk *w)
+{
+    forget(q);
+    q->to.is_set = false;
+    sm_queues(walk_state(w), sm_time_ns(walk_state(w)), take, q);
 }
 
 // ---- on the way -----------------------------------------------------------------------
@@ -390,17 +465,11 @@ static void print_next(struct diff_queues *q)
     q->at++;
 }
 
-static int compare_queue(const struct waiting *w, const struct sm_queue_entry *e)
-{
-    int order = text_compare(type_of(w), e->type);
-    return order != 0 ? order : text_compare(state_of(w), e->state);
-}
-
 // What comes takes its place behind all that stay, so that the order of these never changes.
 static bool print_entry(void *context, const struct sm_queue_entry *e)
 {
     struct diff_queues *q = context;
-    if (!option_fits(q->type, e->type)) return true;
+    if (!is_wanted(q, e)) return true;
     const struct waiting *w = find(q, (struct place){e->type, e->state, e->request_id});
     bool is_old = w != NULL && w->is_there;
     while (q->at < q->count) {

@@ -4,17 +4,30 @@
 // and what differs then: who came, who went, whose rank or end has moved, and by which command.
 //
 // A request goes with the acquire that grants it something, or with the first command whose time is
-// after its end, as `show` tells it. One thread.
+// after its end, as `show` tells it.
+//
+// There may be a million requests, more than memory is to be had for beside the state. Then the way
+// from one point to the other is gone several times, each time for the queues of a window. One
+// thread.
 #ifndef REPLAY_DIFF_QUEUES_H
 #define REPLAY_DIFF_QUEUES_H
 
 #include "replay/replay.h"
 
+#ifdef BOSKOS_IN_PARTS // a test
+#define DIFF_REQUESTS_MAX 2u
+#else
+#define DIFF_REQUESTS_MAX 50000u // the queue with which a window has so many is its last
+#endif
+
 struct diff_queues; // opaque
 
-// Of the walk's state; `type` may be NULL: all. Returned, caller frees.
-struct diff_queues *diff_queues_take(struct walk *w, const char *type);
+// With a window that begins with the first queue. `type` may be NULL: all. Returned, caller frees.
+struct diff_queues *diff_queues_new(const char *type);
 void diff_queues_free(struct diff_queues *q);
+
+// At the beginning of the way: takes the requests of the walk's state.
+void diff_queues_begin(struct diff_queues *q, struct walk *w);
 
 // After each command on the way.
 void diff_queues_step(struct diff_queues *q, struct walk *w, const struct walk_step *step);
@@ -25,5 +38,8 @@ int diff_queues_end(struct diff_queues *q, struct replay *r, struct walk *w);
 
 // Prints what differs. Returns how many lines that were.
 uint64_t diff_queues_print(struct diff_queues *q, struct replay *r, struct walk *w);
+
+// Goes on to the queues after the window. False when there are none.
+bool diff_queues_next(struct diff_queues *q);
 
 #endif

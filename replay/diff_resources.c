@@ -35,7 +35,7 @@ struct touched {
 struct diff_resources {
     const struct options *options;
     // The window: the names after `from` up to `to`.
-    bool has_from, has_to;
+    bool has_from, has_to, is_over;
     struct buffer from, to;
     struct table touched;
     size_t bytes; // that they take
@@ -187,7 +187,7 @@ static void narrow(struct diff_resources *d)
 void diff_resources_note(struct diff_resources *d, const struct command *c,
                          const struct sm_change *change)
 {
-    if (d->is_full || !option_fits(d->options->resource, change->name)) return;
+    if (d->is_full || d->is_over || !option_fits(d->options->resource, change->name)) return;
     if (!is_in_window(d, change->name)) return;
     struct touched *t = touch(d, change);
     if (!t->was_there && !change->is_there) { // it is of no point
@@ -226,7 +226,13 @@ bool diff_resources_next(struct diff_resources *d)
     buffer_text(&d->from, buffer_as_text(&d->to));
     d->has_from = has_more;
     d->has_to = false;
+    d->is_over = !has_more;
     return has_more;
+}
+
+bool diff_resources_is_over(const struct diff_resources *d)
+{
+    return d->is_over;
 }
 
 // ---- what differs ---------------------------------------------------------------------

@@ -34,8 +34,10 @@ bool diff_resources_is_part(const struct diff_resources *d);
 // Prints what differs, by name.
 void diff_resources_print(struct diff_resources *d, struct replay *r, struct walk *w);
 
-// Goes on to the names after the window. False when there are none.
+// Goes on to the names after the window. False when there are none: what comes then is no more
+// noted.
 bool diff_resources_next(struct diff_resources *d);
+bool diff_resources_is_over(const struct diff_resources *d);
 
 // Of what was printed: how many differ, and how many changed and are as before, or came and went.
 uint64_t diff_resources_differences(const struct diff_resources *d);

@@ -22,6 +22,15 @@ static bool add_resource(void *context, const struct sm_resource *r)
     return true;
 }
 
+static bool add_queue_entry(void *context, const struct sm_queue_entry *e)
+{
+    struct list *l = context;
+    wire_json_queue_entry(e, !l->is_begun, &l->out->line);
+    l->is_begun = true;
+    output_drain(l->out);
+    return true;
+}
+
 static int add_config(struct output *out, struct sm *sm)
 {
     struct command c = {0};
@@ -35,7 +44,7 @@ static int add_config(struct output *out, struct sm *sm)
 
 int replay_state_json(struct output *out, struct sm *sm, const struct sm_filter *filter)
 {
-    struct list resources = {.out = out};
+    struct list resources = {.out = out}, queues = {.out = out};
     say_json_number(out, "{\"seq\":", sm_seq(sm));
     if (sm_seq(sm) == 0)
         output_string(out, ",\"time\":null"); // before the first command there is no time
@@ -43,9 +52,9 @@ int replay_state_json(struct output *out, struct sm *sm, const struct sm_filter 
         say_json_time(out, ",\"time\":", sm_time_ns(sm));
     output_string(out, ",\"resources\":[");
     (void)sm_list(sm, filter, add_resource, &resources);
-    output_string(out, "],\"queues\":");
-    wire_json_queues(sm, sm_time_ns(sm), &out->line);
-    output_string(out, ",\"dynamic\":");
+    output_string(out, "],\"queues\":[");
+    sm_queues(sm, sm_time_ns(sm), add_queue_entry, &queues);
+    output_string(out, queues.is_begun ? "]}],\"dynamic\":" : "],\"dynamic\":");
     wire_json_life_cycles(sm, &out->line);
     output_string(out, ",\"config\":");
     int err = add_config(out, sm);

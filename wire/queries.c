@@ -95,44 +95,36 @@ static struct wire_reply query_resource(struct sm *sm, struct text name, struct 
     return (struct wire_reply){.status = 200, .content = WIRE_CONTENT_JSON};
 }
 
+void wire_json_queue_entry(const struct sm_queue_entry *e, bool is_first, struct buffer *out)
+{
+    if (e->rank == 1) { // the first of its queue
+        json_member(out, is_first ? "{\"type\":" : "]},{\"type\":", e->type);
+        json_member(out, ",\"state\":", e->state);
+        buffer_string(out, ",\"requests\":[");
+    } else {
+        buffer_char(out, ',');
+    }
+    json_member(out, "{\"id\":", e->request_id);
+    buffer_format(out, ",\"rank\":%" PRIu32, e->rank);
+    json_time(out, ",\"since\":", e->first_poll_ns, WIRE_TIMES_NANO);
+    json_time(out, ",\"expires\":", e->deadline_ns, WIRE_TIMES_NANO);
+    buffer_char(out, '}');
+}
+
 static bool list_queue_entry(void *context, const struct sm_queue_entry *e)
 {
     struct list *l = context;
-    if (e->rank == 1) { // the first of its queue
-        json_member(l->out, l->is_first ? "{\"type\":" : "]},{\"type\":", e->type);
-        json_member(l->out, ",\"state\":", e->state);
-        buffer_string(l->out, ",\"requests\":[");
-    } else {
-        buffer_char(l->out, ',');
-    }
+    wire_json_queue_entry(e, l->is_first, l->out);
     l->is_first = false;
-    json_member(l->out, "{\"id\":", e->request_id);
-    buffer_format(l->out, ",\"rank\":%" PRIu32, e->rank);
-    json_time(l->out, ",\"since\":", e->first_poll_ns, WIRE_TIMES_NANO);
-    json_time(l->out, ",\"expires\":", e->deadline_ns, WIRE_TIMES_NANO);
-    buffer_char(l->out, '}');
     return list_fits(l);
-}
-
-static void list_queues(struct list *l, struct sm *sm, uint64_t now_ns)
-{
-    buffer_char(l->out, '[');
-    sm_queues(sm, now_ns, list_queue_entry, l);
-    buffer_string(l->out, l->is_first ? "]" : "]}]");
 }
 
 static struct wire_reply query_queues(struct sm *sm, uint64_t now_ns, struct buffer *out)
 {
     struct list l = list_begin(out, WIRE_LIST_BYTES_MAX);
-    buffer_string(out, "{\"queues\":");
-    list_queues(&l, sm, now_ns);
-    return list_end(&l, "}", "The list is larger than 256 MiB.");
-}
-
-void wire_json_queues(struct sm *sm, uint64_t now_ns, struct buffer *out)
-{
-    struct list l = list_begin(out, SIZE_MAX);
-    list_queues(&l, sm, now_ns);
+    buffer_string(out, "{\"queues\":[");
+    sm_queues(sm, now_ns, list_queue_entry, &l);
+    return list_end(&l, l.is_first ? "]}" : "]}]}", "The list is larger than 256 MiB.");
 }
 
 static struct wire_reply query_status(struct sm *sm, const struct wire_status *status,

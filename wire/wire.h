@@ -182,9 +182,9 @@ void wire_json_change(const struct sm_change *change, struct buffer *out);
 // which YAML takes for a key in another form only.
 void wire_json_config(const struct command_config *config, struct buffer *out);
 
-// Appends the queue entries that are live at `now_ns` as an array, as /v1/queues lists them, but of
-// any size.
-void wire_json_queues(struct sm *sm, uint64_t now_ns, struct buffer *out);
+// Appends a part of the array that /v1/queues has: an entry, as sm_queues tells them in order. A [
+// comes before them all, behind them ]}], or ] when there is none.
+void wire_json_queue_entry(const struct sm_queue_entry *e, bool is_first, struct buffer *out);
 
 // Appends the life cycles in force as an array of {type, state, min-count, max-count, lifespan},
 // sorted by type: counts are numbers, both 0 where the type is gone from the config and has

@@ -7,7 +7,7 @@ A long random history with a small state: each command runs with no more than 64
 (RLIMIT_DATA: what it maps for itself, which pages of the log and of snapshots are not). Memory that cannot be had is exit
 code 5. Then a state that is large from its first config on, of which commands change all, half and many at once: the most
 memory that each command has (the system's count, pages of files in it) against the most that `show` of one resource has at
-any of the points, which is the state. Exit code 1 when one of them needs more, or does not come to its end.
+any of the points, which is the state. Then the same of a state that is large by its queues. Exit code 1 when one of them needs more, or does not come to its end.
 """
 
 import argparse
@@ -23,6 +23,8 @@ MIB = 1 << 20
 BYTES_MAX = 64 * MIB
 SECONDS_MAX = 120
 NAMES_A_LINE = 1000
+QUEUES, REQUESTS = 7, 100000  # of each queue
+REQUEST = "request-" * 8
 
 
 def limited():
@@ -96,14 +98,26 @@ def most(command):
     return used.ru_maxrss * 1024
 
 
+def beside(options, data, points, commands):
+    """How many commands needed more than the state at the points and what they may beside it."""
+    replay = [options.program, "--data-dir", data]
+    shows = [most(replay + ["show", "--at", str(seq), "--type", "one"]) for seq in points]
+    if None in shows:
+        return 1
+    state, faults = max(shows), 0
+    for command in commands:
+        needed = most(replay + command)
+        is_fault = needed is None or needed > BYTES_MAX + state
+        faults += is_fault
+        if needed is not None and (is_fault or options.verbose):
+            print(f"{' '.join(command)}: {needed / MIB:.0f} MiB, {(needed - state) / MIB:+.0f} beside the state")
+    print(f"a state of {state / MIB:.0f} MiB, {len(commands)} commands: {faults} faults")
+    return faults
+
+
 def large(options, place):
     """How many commands needed more than they may."""
     data, leases, (first, leased, reset, second) = make_large(options, place)
-    replay = [options.program, "--data-dir", data]
-    shows = [most(replay + ["show", "--at", str(seq), "--type", "one"]) for seq in (first, leased, reset, second)]
-    if None in shows:
-        return 1
-    state = max(shows)
     exported = os.path.join(place, "large.bex")
     commands = [["verify"], ["log"], ["log", "--json"], ["log", "--json", "--reverse"],
                 ["show", "--at", str(first), "--json"], ["usage", "--by", "resource"], ["why", str(first), "--json"],
@@ -113,15 +127,27 @@ def large(options, place):
                 ["export", "--with-userdata", "--to", exported], ["export", "--to", exported + "2"],
                 ["export", "--redact", "--to", exported + "3", "--from", str(reset)],
                 ["backup", "--to", os.path.join(place, "large-backup")]]
-    faults = 0
-    for command in commands:
-        needed = most(replay + command)
-        is_fault = needed is None or needed > BYTES_MAX + state
-        faults += is_fault
-        if needed is not None and (is_fault or options.verbose):
-            print(f"{' '.join(command)}: {needed / MIB:.0f} MiB, {(needed - state) / MIB:+.0f} beside the state")
-    print(f"{options.resources} resources, a state of {state / MIB:.0f} MiB, {len(commands)} commands: {faults} faults")
-    return faults
+    print(f"{options.resources} resources:")
+    return beside(options, data, (first, leased, reset, second), commands)
+
+
+def queued(options, place):
+    """The same where requests wait, of which half poll once more."""
+    script, data = os.path.join(place, "queued.txt"), os.path.join(place, "queued")
+    types = [f"t{i}" for i in range(QUEUES)]
+    with open(script, "w", encoding="utf-8") as f:
+        lines = ["0s started 10m salt=1 version=0.4.0 host=h", "0s config <<END", "resources:",
+                 "- {type: one, state: free, names: [one-1]}", *[f"- {{type: {t}, state: free, names: [of-{t}]}}" for t in types], "END",
+                 *[f"1s acquire {t} free busy ann" for t in types],
+                 *[f"2s repeat {REQUESTS} acquire {t} free busy bob id={REQUEST}#" for t in types], "snapshot",
+                 *[f"3s repeat {REQUESTS // 2} acquire {t} free busy bob id={REQUEST}#" for t in types]]
+        f.write("\n".join(lines) + "\n")
+    subprocess.run([options.make_folder, script, data], check=True, stdout=subprocess.DEVNULL)
+    waiting = 2 + QUEUES + QUEUES * REQUESTS
+    last = waiting + QUEUES * (REQUESTS // 2)
+    commands = [["diff", str(waiting), str(last), "--json"], ["show", "--json"]]
+    print(f"{QUEUES * REQUESTS} requests:")
+    return beside(options, data, (waiting, last), commands)
 
 
 def main():
@@ -134,7 +160,7 @@ def main():
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     with folder.temporary() as place:
-        faults = small(options, place) + large(options, place)
+        faults = small(options, place) + large(options, place) + queued(options, place)
     sys.exit(1 if faults else 0)
 
 
