@@ -143,6 +143,7 @@ static int recover(struct engine *e, struct engine_recovery *ret, struct journal
     atomic_store(&e->counters.snapshot_seq, found.snapshot_seq);
     atomic_store(&e->counters.snapshot_time_ns, sm_time_ns(e->sm));
     err = replay_tail(e, chain, &found.tail, problem);
+    if (err == 0) err = journal_finish_open(e->journal, problem);
     if (err != 0) return err;
     found.seq = sm_seq(e->sm);
     found.resources = sm_resources_count(e->sm);
@@ -185,6 +186,7 @@ static int open_journal(struct engine *e, struct engine_recovery *ret,
                                       .step_bytes = e->options.step_bytes,
                                       .lock_wait_ms = JOURNAL_LOCK_WAIT_MS_DEFAULT,
                                       .ahead = true,
+                                      .leaves_later = true,
                                       .damaged = journal_damaged,
                                       .noticed = journal_noticed,
                                       .context = e};

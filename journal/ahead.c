@@ -113,24 +113,14 @@ static int tail_follow(struct journal *j, struct journal_problem *problem)
     return 0;
 }
 
-// Takes over what was read, to be drained.
-static int tail_take(struct journal *j, struct journal_problem *problem)
+static int tail_find(struct journal *j, struct journal_problem *problem)
 {
-    struct ahead *a = j->ahead;
-    struct ahead_run *run = &a->taken.run;
     MDB_txn *txn = NULL;
     int err = journal_read_begin(j, &txn, problem);
     if (err != 0) return err;
     err = ahead_tail_read(j, txn, true, problem);
     journal_read_end(j, txn);
-    if (err == 0) err = tail_follow(j, problem);
-    if (err != 0) return err;
-    atomic_store(&a->position, j->tail.run.until);
-    atomic_store(&a->drained, j->tail.from);
-    *run = j->tail.run;
-    buffer_init(&j->tail.run.bytes);
-    ahead_tail_release(j);
-    return run->first == run->end ? 0 : journal_drain(j, problem);
+    return err == 0 ? tail_follow(j, problem) : err;
 }
 
 // The file, or none: *ret_fd is -1 then.
@@ -162,7 +152,18 @@ int ahead_open(struct journal *j, bool wanted, struct journal_problem *problem)
     a->bytes = size;
     (void)pthread_mutex_init(&a->lock, NULL); // fails on no system we know
     j->ahead = a;
-    return tail_take(j, problem);
+    return tail_find(j, problem);
+}
+
+void ahead_take(struct journal *j)
+{
+    struct ahead *a = j->ahead;
+    if (a == NULL) return;
+    atomic_store(&a->position, j->tail.run.until);
+    atomic_store(&a->drained, j->tail.from);
+    a->taken.run = j->tail.run;
+    buffer_init(&j->tail.run.bytes);
+    ahead_tail_release(j);
 }
 
 void ahead_close(struct journal *j)

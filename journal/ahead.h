@@ -62,10 +62,12 @@ struct ahead {
     _Atomic uint64_t drained;     // the position of the first frame that data.mdb does not have
 };
 
-// Opens AHEAD in j->path, or makes it when `wanted`, and has what it holds beyond data.mdb ready to
-// be drained. Without space, and when it is neither wanted nor there, the journal goes without.
+// Opens AHEAD in j->path, or makes it when `wanted`, and finds what it holds beyond data.mdb.
+// Without space, and when it is neither wanted nor there, the journal goes without.
 // BOSKOS_E_CORRUPT when it lost what was acknowledged, or is of another journal.
 int ahead_open(struct journal *j, bool wanted, struct journal_problem *problem);
+// Has what was found wait to be drained; ahead_tail_find finds it no more.
+void ahead_take(struct journal *j);
 void ahead_close(struct journal *j);
 
 // How many bytes of the ring are not in data.mdb yet.

@@ -152,6 +152,8 @@ static bool is_as_before(struct journal *j)
 // One transaction, by whoever has j->writing.
 static int data_write(struct journal *j, struct writing *w, struct journal_problem *problem)
 {
+    int err = journal_finish_open(j, problem);
+    if (err != 0) return err;
     errno = 0;
     w->end = atomic_load(&j->drained);
     w->rows_end = atomic_load(&j->rows_end);
@@ -173,7 +175,7 @@ static int data_write(struct journal *j, struct writing *w, struct journal_probl
     // makes EIO of it. Where no call has failed (nothing sets errno back to 0) it was that.
     if (rc == EIO && errno == 0) rc = ENOSPC;
     if (rc != 0) {
-        int err = journal_failed(problem, rc, j->path, "append to the log");
+        err = journal_failed(problem, rc, j->path, "append to the log");
         if (err == BOSKOS_E_NOSPACE && !is_as_before(j)) return BOSKOS_E_IO;
         return err;
     }

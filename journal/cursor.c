@@ -387,13 +387,15 @@ static int stretch_copy(struct journal_cursor *c, uint64_t end, struct journal_p
 {
     uint8_t from[KEY_BYTES];
     bytes_put_u64(from, c->next);
+    int err = 0;
+    if (c->j->pages != NULL) err = journal_pages_go(c->j->pages, c->next + c->stretch_max, problem);
+    if (err != 0) return err;
     MDB_val key = {KEY_BYTES, from}, row_key = {KEY_BYTES, from};
     MDB_val value, row;
     int rc = mdb_cursor_get(c->log, &key, &value, MDB_SET_RANGE);
     int row_rc = MDB_NOTFOUND;
     if (c->next < c->rows_before)
         row_rc = mdb_cursor_get(c->results, &row_key, &row, MDB_SET_RANGE);
-    int err = 0;
     bool fits = true;
 
     while (c->count < c->stretch_max && c->next + c->count < end) {

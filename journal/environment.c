@@ -267,10 +267,16 @@ static int writer_open(struct journal *j)
     return rc == 0 ? lmdb_open(j->path, 0, j->map_bytes, &j->env) : rc;
 }
 
-int journal_environment_open(struct journal *j, struct journal_problem *problem)
+static int pages_check(struct journal *j, bool leaves_later, struct journal_problem *problem)
+{
+    if (leaves_later) return journal_pages_begin(j->path, &j->pages, problem);
+    return journal_pages_check(j->path, false, problem);
+}
+
+int journal_environment_open(struct journal *j, bool leaves_later, struct journal_problem *problem)
 {
     int err = data_check(j->path, problem);
-    if (err == 0) err = journal_pages_check(j->path, false, problem);
+    if (err == 0) err = pages_check(j, leaves_later, problem);
     if (err != 0) return err;
     int rc = file_make(j->path, LOCK_TABLE_NAME);
     if (rc != 0) return journal_failed(problem, rc, j->path, "open lock.mdb for writing");

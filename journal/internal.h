@@ -44,6 +44,7 @@ struct journal {
     void (*damaged)(void *context, const char *why);
     void (*noticed)(void *context, const char *what);
     void *context;
+    struct journal_pages *pages; // leaves are still to be looked at; NULL: none are
     MDB_env *env;
     MDB_dbi log, results, meta;
     _Atomic(MDB_txn *) idle[JOURNAL_IDLE_READS]; // for the next reads; NULL: in use, or none yet
@@ -157,8 +158,8 @@ int journal_folder_sync(const char *path);
 int journal_environment_make(const char *path, struct journal_problem *problem);
 
 // Fills in env and the tables of `j` from j->path and j->map_bytes, and checks the format. On an
-// error j->env is NULL.
-int journal_environment_open(struct journal *j, struct journal_problem *problem);
+// error j->env is NULL. With `leaves_later` j->pages are those that are left.
+int journal_environment_open(struct journal *j, bool leaves_later, struct journal_problem *problem);
 
 // The same with a file of that name in j->path, only to read it: no lock of LMDB's is taken, and
 // nothing is written. Whoever writes it must be kept away.
@@ -248,6 +249,23 @@ int journal_trim_some(struct journal *j, MDB_txn *txn, uint64_t end, size_t most
 // Whoever only reads need not read the leaves of the tables for that: a cursor checks each record
 // and row, and where LMDB ends over a leaf nothing was written.
 int journal_pages_check(const char *path, bool only_to_read, struct journal_problem *problem);
+
+// The same for whoever goes through the log from one end to the other: the leaves of the log and of
+// the results are left, but for the outermost ones of each. *ret_pages is NULL when they need not
+// be looked at, for the log is a large one. `path` is borrowed. Returned, caller ends it; nobody
+// may write before journal_pages_go has come to the end. One thread.
+struct journal_pages;
+int journal_pages_begin(const char *path, struct journal_pages **ret_pages,
+                        struct journal_problem *problem);
+void journal_pages_end(struct journal_pages *p);
+
+// Goes on, in order, until the leaves are looked through in which LMDB comes to records and results
+// before `seq`, and the one that follows the last of these; UINT64_MAX: to the end. An error is
+// found by each later call, too.
+int journal_pages_go(struct journal_pages *p, uint64_t seq, struct journal_problem *problem);
+
+// Looks at the leaves in which LMDB looks for record `seq` and its result, wherever they are.
+int journal_pages_look(struct journal_pages *p, uint64_t seq, struct journal_problem *problem);
 
 // ---- witness.c: the tail witness ----------------------------------------------
 

@@ -58,6 +58,10 @@ struct journal_options {
     uint32_t lock_wait_ms; // how long to wait for a reader that holds the lock shared
     bool must_exist;       // no journal is made: BOSKOS_E_NOT_FOUND when there is none
     bool ahead;            // batches go to the write-ahead file first, see journal_drain
+    // For a start that reads all of the log: its pages are not all looked through at once, but most
+    // of them as a cursor comes to them, and what is left then by journal_finish_open. Until that
+    // has been called there may be one cursor, in one thread.
+    bool leaves_later;
 
     // LMDB ends the process over pages whose form it does not expect. Before that it calls this
     // with one line that names the file; it must not return. NULL: LMDB's own abort().
@@ -80,6 +84,8 @@ struct journal_options {
 // snapshot of it. Here and below `problem` may be NULL, and is written only on an error.
 int journal_open(const struct journal_options *options, struct journal **ret_journal,
                  struct journal_problem *problem);
+// After an open with leaves_later. BOSKOS_E_CORRUPT. Every write calls it, too.
+int journal_finish_open(struct journal *j, struct journal_problem *problem);
 void journal_close(struct journal *j);
 
 // Opens DIR/journal only to be read, whoever else has it, and never changes anything in it. While a

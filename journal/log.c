@@ -44,11 +44,28 @@ int journal_ends_look(struct journal *j, MDB_cursor *log, struct journal_problem
     return 0;
 }
 
+// Finds a record in data.mdb. BOSKOS_E_CORRUPT when it is not there.
+static int record_find(struct journal *j, MDB_cursor *log, uint64_t seq, MDB_val *ret_value,
+                       struct journal_problem *problem)
+{
+    uint8_t bytes[KEY_BYTES];
+    bytes_put_u64(bytes, seq);
+    MDB_val key = {KEY_BYTES, bytes};
+    int err = j->pages != NULL ? journal_pages_look(j->pages, seq, problem) : 0;
+    if (err != 0) return err;
+    int rc = mdb_cursor_get(log, &key, ret_value, MDB_SET);
+    if (rc == MDB_NOTFOUND) {
+        return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
+                               "%s/data.mdb: record %" PRIu64 " is missing", j->path, seq);
+    }
+    return rc == 0 ? 0 : journal_failed(problem, rc, j->path, "read the log in data.mdb");
+}
+
 // Checks that the last record follows from the one before.
 static int last_check(struct journal *j, MDB_cursor *cursor, struct journal_problem *problem)
 {
     MDB_val key, value, before_value;
-    uint64_t first = journal_first(j), last = atomic_load(&j->drained) - 1, previous = 0;
+    uint64_t first = journal_first(j), last = atomic_load(&j->drained) - 1;
     if (first > last) return 0;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
     if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
@@ -58,16 +75,9 @@ static int last_check(struct journal *j, MDB_cursor *cursor, struct journal_prob
     struct hash128 before = {0, 0};
     bool before_known = last == 1;
     if (last > first) {
-        rc = mdb_cursor_get(cursor, &key, &before_value, MDB_PREV);
-        if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
-        err = key_read(j, &key, &previous, problem);
-        if (err != 0) return err;
-        if (previous != last - 1) {
-            return journal_problem(problem, BOSKOS_E_CORRUPT, last - 1,
-                                   "%s/data.mdb: record %" PRIu64 " is missing", j->path, last - 1);
-        }
         struct record r;
-        err = record_value_check(j->path, previous, &before_value, NULL, &r, problem);
+        err = record_find(j, cursor, last - 1, &before_value, problem);
+        if (err == 0) err = record_value_check(j->path, last - 1, &before_value, NULL, &r, problem);
         if (err != 0) return err;
         before = r.chain;
         before_known = true;
@@ -89,18 +99,15 @@ int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct has
         *ret_chain = ahead.chain;
         return 0;
     }
-    uint8_t key_bytes[KEY_BYTES];
-    bytes_put_u64(key_bytes, seq);
-    MDB_val key = {KEY_BYTES, key_bytes}, value;
-    int rc = mdb_get(txn, j->log, &key, &value);
-    if (rc == MDB_NOTFOUND) {
-        return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
-                               "%s/data.mdb: record %" PRIu64 " is missing", j->path, seq);
-    }
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
+    MDB_cursor *log = NULL;
+    MDB_val value;
     struct record r;
-    int err = record_value_check(j->path, seq, &value, NULL, &r, problem);
+    int rc = mdb_cursor_open(txn, j->log, &log);
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
+    int err = record_find(j, log, seq, &value, problem);
+    if (err == 0) err = record_value_check(j->path, seq, &value, NULL, &r, problem);
     if (err == 0) *ret_chain = r.chain;
+    mdb_cursor_close(log);
     return err;
 }
 
@@ -183,7 +190,7 @@ int journal_open(const struct journal_options *options, struct journal **ret_jou
     }
     err = journal_folder_open(options, &j->path, &j->lock_fd, problem);
     if (err != 0) goto out;
-    err = journal_environment_open(j, problem);
+    err = journal_environment_open(j, options->leaves_later, problem);
     if (err != 0) goto out;
     err = journal_idle_fill(j, problem);
     if (err != 0) goto out;
@@ -193,12 +200,25 @@ int journal_open(const struct journal_options *options, struct journal **ret_jou
     if (err != 0) goto out;
     err = witness_open(j, problem);
     if (err != 0) goto out;
+    ahead_take(j);
+    if (j->pages == NULL) err = journal_drain(j, problem); // else all leaves come first
+    if (err != 0) goto out;
 
     *ret_journal = j;
     j = NULL;
 out:
     journal_close(j);
     return err;
+}
+
+int journal_finish_open(struct journal *j, struct journal_problem *problem)
+{
+    if (j->pages == NULL) return 0;
+    int err = journal_pages_go(j->pages, UINT64_MAX, problem);
+    if (err != 0) return err;
+    journal_pages_end(j->pages);
+    j->pages = NULL;
+    return 0;
 }
 
 void journal_close(struct journal *j)
@@ -208,6 +228,7 @@ void journal_close(struct journal *j)
     ahead_close(j);
     ahead_tail_release(j);
     journal_environment_close(j);
+    journal_pages_end(j->pages);
     (void)pthread_mutex_destroy(&j->writing);
     if (j->witness_fd >= 0) (void)close(j->witness_fd);
     if (j->lock_fd >= 0) (void)close(j->lock_fd);

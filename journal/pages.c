@@ -7,7 +7,12 @@
 //
 // What is known here of LMDB's form is version 1 of its data, in the byte order and word size of
 // this machine. The cost is one read of the pages: of a log beyond LEAVES_READ_MAX pages the leaves
-// are passed over, but for the outermost ones of each tree, and with them what overflows from them.
+// of the log and of the results are passed over, but for the outermost ones of each tree, and with
+// them what overflows from them.
+//
+// Who reads the log from one end to the other can have these leaves looked at shortly before it
+// comes to them (journal_pages_begin): the disk then gives the later ones while the earlier ones
+// are worked on. Everything else is looked at before, as always.
 #include "journal/internal.h"
 
 #include <errno.h>
@@ -26,7 +31,8 @@
 #define PAGE_BYTES_MAX 65536u
 #define FIRST_PAGE 2 // behind the meta pages
 #define NO_PAGE UINT64_MAX
-#define TREES_MAX 8 // tables with a name; we have three
+#define TREES_MAX 8    // tables with a name; we have three
+#define NUMBERED_MAX 2 // of these: the log and the results
 #define KEY_BYTES_MAX 511
 
 // Where LMDB has what, in bytes.
@@ -66,23 +72,13 @@ enum tree_kind { TREE_FREE, TREE_MAIN, TREE_TABLE, TREE_NUMBERED };
 
 #define TREE_FLAGS_FREE 8 // its keys are integers
 
-struct pages {
-    const char *path;
-    struct journal_problem *problem;
-    const uint8_t *bytes;
-    size_t size;
-    uint64_t page_bytes;
-    uint64_t count; // pages there may be: below LMDB's last one and the end of the file
-    uint64_t last;
-    uint8_t *used; // a bit a page
-    bool only_to_read, leaves_are_read;
-    uint64_t transaction; // the last one
-    uint64_t freed;       // the last one that freed pages, as the list of free pages has it
-    struct table_root {
-        const uint8_t *tree; // what LMDB notes of it
-        enum tree_kind kind;
-    } roots[TREES_MAX]; // of the tables
-    size_t roots_count;
+// What is looked at. Of each page that is taken it is noted that it has its one use.
+enum look {
+    LOOK_WHOLE,  // at all pages
+    LOOK_OUTER,  // but not at the inner leaves of numbered tables
+    LOOK_FIRST,  // the same, and what overflows from leaves of these is not taken
+    LOOK_SECOND, // at all leaves of numbered tables, after LOOK_FIRST has taken them
+    LOOK_ALONE,  // at one leaf, and nothing is taken
 };
 
 // The way from a root to a page.
@@ -94,6 +90,29 @@ struct walk {
     const uint8_t *key;       // the one before
     uint32_t key_size;
     bool key_is_leaf, has_key;
+};
+
+struct journal_pages {
+    const char *path;
+    struct journal_problem *problem;
+    const uint8_t *bytes; // NULL: not mapped
+    size_t size;
+    uint64_t page_bytes;
+    uint64_t count; // pages there may be: below LMDB's last one and the end of the file
+    uint64_t last;
+    uint8_t *used; // a bit a page
+    enum look look;
+    uint64_t transaction; // the last one
+    uint64_t freed;       // the last one that freed pages, as the list of free pages has it
+    struct table_root {
+        const uint8_t *tree; // what LMDB notes of it
+        enum tree_kind kind;
+    } roots[TREES_MAX]; // of the tables
+    size_t roots_count;
+    struct walk second[NUMBERED_MAX]; // LOOK_SECOND, through the numbered tables
+    size_t second_count;
+    int found; // by that, once and for all, with its text
+    struct journal_problem found_problem;
 };
 
 static uint16_t get_u16(const uint8_t *at)
@@ -117,7 +136,7 @@ static uint64_t get_u64(const uint8_t *at)
     return value;
 }
 
-static int damaged(const struct pages *p, uint64_t page, const char *what)
+static int damaged(const struct journal_pages *p, uint64_t page, const char *what)
 {
     (void)journal_problem(p->problem, BOSKOS_E_CORRUPT, 0,
                           "%s/data.mdb is damaged: page %" PRIu64 " %s", p->path, page, what);
@@ -125,7 +144,7 @@ static int damaged(const struct pages *p, uint64_t page, const char *what)
 }
 
 // Notes that a run of pages has its one use.
-static int pages_take(struct pages *p, uint64_t page, uint64_t count)
+static int pages_take(struct journal_pages *p, uint64_t page, uint64_t count)
 {
     if (page < FIRST_PAGE || page > p->last || count > p->last - page + 1)
         return damaged(p, page, "is none it can have");
@@ -137,7 +156,7 @@ static int pages_take(struct pages *p, uint64_t page, uint64_t count)
 }
 
 // NULL when the file ends before the run of pages does.
-static const uint8_t *page_at(const struct pages *p, uint64_t page, uint64_t count)
+static const uint8_t *page_at(const struct journal_pages *p, uint64_t page, uint64_t count)
 {
     if (page >= p->count || count > p->count - page) return NULL;
     return p->bytes + page * p->page_bytes;
@@ -170,8 +189,8 @@ static uint32_t value_size(const uint8_t *node)
 }
 
 // The node must lie within its page. *ret_bytes is the room it takes.
-static int node_read(const struct pages *p, uint64_t number, const uint8_t *page, uint32_t index,
-                     struct node *ret_node, uint64_t *ret_bytes)
+static int node_read(const struct journal_pages *p, uint64_t number, const uint8_t *page,
+                     uint32_t index, struct node *ret_node, uint64_t *ret_bytes)
 {
     uint32_t at = get_u16(page + PAGE_HEAD + 2 * index);
     bool is_leaf = get_u16(page + PAGE_FLAGS) == PAGE_LEAF;
@@ -198,7 +217,7 @@ static int node_read(const struct pages *p, uint64_t number, const uint8_t *page
 }
 
 // Reads the head of a branch or leaf and sees that its nodes fill exactly the room they have.
-static int page_check(const struct pages *p, uint64_t number, const uint8_t **ret_page)
+static int page_check(const struct journal_pages *p, uint64_t number, const uint8_t **ret_page)
 {
     const uint8_t *page = page_at(p, number, 1);
     if (page == NULL) return damaged(p, number, "is beyond the end of the file");
@@ -226,8 +245,8 @@ static int page_check(const struct pages *p, uint64_t number, const uint8_t **re
 // ---- leaves -----------------------------------------------------------------
 
 // Keys ascend through the whole tree; one in a branch may come again as the first one below it.
-static int key_check(const struct pages *p, struct walk *w, uint64_t page, const struct node *n,
-                     bool is_leaf)
+static int key_check(const struct journal_pages *p, struct walk *w, uint64_t page,
+                     const struct node *n, bool is_leaf)
 {
     bool is_number = w->kind == TREE_FREE || w->kind == TREE_NUMBERED;
     if (is_number && n->key_size != sizeof(uint64_t))
@@ -249,8 +268,9 @@ static int key_check(const struct pages *p, struct walk *w, uint64_t page, const
     return 0;
 }
 
-// Finds a value that lies on pages of its own, and takes them.
-static int overflow_take(struct pages *p, struct node *n)
+// Finds a value that lies on pages of its own, and takes them. Where a leaf is looked at once more
+// later they are taken then.
+static int overflow_take(struct journal_pages *p, const struct walk *w, struct node *n)
 {
     uint64_t page = get_u64(n->data);
     uint64_t needed = (PAGE_HEAD - 1 + n->size) / p->page_bytes + 1;
@@ -261,11 +281,12 @@ static int overflow_take(struct pages *p, struct node *n)
         has < needed)
         return damaged(p, page, "is another than it should be");
     n->data = bytes + PAGE_HEAD;
-    return pages_take(p, page, has);
+    bool is_left = p->look == LOOK_ALONE || (p->look == LOOK_FIRST && w->kind == TREE_NUMBERED);
+    return is_left ? 0 : pages_take(p, page, has);
 }
 
 // A list of free pages: how many, and their numbers, which descend.
-static int free_take(struct pages *p, uint64_t page, const struct node *n)
+static int free_take(struct journal_pages *p, uint64_t page, const struct node *n)
 {
     uint64_t count = n->size < sizeof(uint64_t) ? UINT64_MAX : get_u64(n->data);
     if (n->size % sizeof(uint64_t) != 0 || count > n->size / sizeof(uint64_t) - 1)
@@ -282,7 +303,7 @@ static int free_take(struct pages *p, uint64_t page, const struct node *n)
     return 0;
 }
 
-static int table_take(struct pages *p, uint64_t page, const struct node *n)
+static int table_take(struct journal_pages *p, uint64_t page, const struct node *n)
 {
     if (n->size != TREE_BYTES || p->roots_count == TREES_MAX || get_u16(n->data + TREE_FLAGS) != 0)
         return damaged(p, page, "has a table that is none of ours");
@@ -293,7 +314,7 @@ static int table_take(struct pages *p, uint64_t page, const struct node *n)
     return 0;
 }
 
-static int leaf_take(struct pages *p, struct walk *w, uint64_t number, const uint8_t *page)
+static int leaf_take(struct journal_pages *p, struct walk *w, uint64_t number, const uint8_t *page)
 {
     uint32_t allowed = w->kind == TREE_MAIN ? NODE_TREE : NODE_BIG;
     for (uint32_t i = 0; i < nodes_count(page); i++) {
@@ -304,7 +325,7 @@ static int leaf_take(struct pages *p, struct walk *w, uint64_t number, const uin
         if (err != 0) return err;
         if ((n.flags & ~allowed) != 0 || (w->kind == TREE_MAIN && n.flags != NODE_TREE))
             return damaged(p, number, "has an entry of an unknown kind");
-        if ((n.flags & NODE_BIG) != 0) err = overflow_take(p, &n);
+        if ((n.flags & NODE_BIG) != 0) err = overflow_take(p, w, &n);
         if (err == 0 && w->kind == TREE_FREE) err = free_take(p, number, &n);
         if (err == 0 && w->kind == TREE_MAIN) err = table_take(p, number, &n);
         if (err != 0) return err;
@@ -314,7 +335,7 @@ static int leaf_take(struct pages *p, struct walk *w, uint64_t number, const uin
 
 // Most pages are leaves of numbered tables without anything unusual. One look at each of their
 // entries sees all that page_check and leaf_take would see. False where these have more to say.
-static bool leaf_is_plain(const struct pages *p, struct walk *w, uint64_t number,
+static bool leaf_is_plain(const struct journal_pages *p, struct walk *w, uint64_t number,
                           const uint8_t *page)
 {
     enum { KEY = sizeof(uint64_t), PLAIN_HEAD = NODE_HEAD + KEY };
@@ -348,13 +369,11 @@ static bool leaf_is_plain(const struct pages *p, struct walk *w, uint64_t number
 
 // ---- trees ------------------------------------------------------------------
 
-// Takes a page that the walk has come to, and goes down into it when it is a branch.
-static int walk_enter(struct pages *p, struct walk *w, uint64_t number)
+// Looks at a page that the walk has come to, and goes down into it when it is a branch.
+static int walk_look(struct journal_pages *p, struct walk *w, uint64_t number)
 {
-    if (w->depth == DEPTH_MAX) return damaged(p, number, "is too deep in its tree");
+    int err = 0;
     const uint8_t *page = page_at(p, number, 1);
-    int err = pages_take(p, number, 1);
-    if (err != 0) return err;
     bool is_plain = w->kind == TREE_NUMBERED && page != NULL && leaf_is_plain(p, w, number, page);
     if (!is_plain) err = page_check(p, number, &page);
     if (err != 0) return err;
@@ -370,44 +389,53 @@ static int walk_enter(struct pages *p, struct walk *w, uint64_t number)
     return 0;
 }
 
+// The same, and takes it.
+static int walk_enter(struct journal_pages *p, struct walk *w, uint64_t number)
+{
+    if (w->depth == DEPTH_MAX) return damaged(p, number, "is too deep in its tree");
+    int err = p->look == LOOK_SECOND ? 0 : pages_take(p, number, 1);
+    return err == 0 ? walk_look(p, w, number) : err;
+}
+
 // Is the child of the present branch a leaf that need not be read? The first of the tree is always
 // read: only then it is known how deep leaves are. The last is where the next append goes.
-static bool leaf_is_passed_over(const struct pages *p, const struct walk *w)
+static bool leaf_is_passed_over(const struct journal_pages *p, const struct walk *w)
 {
-    bool is_table = w->kind == TREE_TABLE || w->kind == TREE_NUMBERED;
-    if (p->leaves_are_read || !is_table || w->depth + 1 != w->leaf_depth) return false;
+    bool is_passing = p->look == LOOK_OUTER || p->look == LOOK_FIRST;
+    if (!is_passing || w->kind != TREE_NUMBERED || w->depth + 1 != w->leaf_depth) return false;
     for (uint32_t i = 0; i < w->depth; i++)
         if (w->next[i] < nodes_count(p->bytes + w->pages[i] * p->page_bytes)) return true;
     return false;
 }
 
-static int tree_take(struct pages *p, enum tree_kind kind, const uint8_t *tree)
+// One step of a walk that has begun. It ends: each step takes a page that nobody had, or goes up.
+static int walk_step(struct journal_pages *p, struct walk *w)
+{
+    uint32_t top = w->depth - 1;
+    uint64_t number = w->pages[top], bytes = 0;
+    const uint8_t *page = p->bytes + number * p->page_bytes;
+    struct node n;
+    if (w->next[top] == nodes_count(page)) {
+        w->depth--;
+        return 0;
+    }
+    uint32_t index = w->next[top]++;
+    int err = node_read(p, number, page, index, &n, &bytes);
+    // The first key of a branch says nothing.
+    if (err == 0 && index > 0) err = key_check(p, w, number, &n, false);
+    if (err != 0) return err;
+    if (leaf_is_passed_over(p, w) && n.child < p->count) return pages_take(p, n.child, 1);
+    return walk_enter(p, w, n.child);
+}
+
+static int tree_take(struct journal_pages *p, enum tree_kind kind, const uint8_t *tree)
 {
     uint64_t root = get_u64(tree + TREE_ROOT);
     if (root == NO_PAGE) return 0; // it is empty
     struct walk w = {.kind = kind};
     int err = walk_enter(p, &w, root);
-    // Ends: each step takes a page that nobody had, or goes up.
-    while (err == 0 && w.depth > 0) {
-        uint32_t top = w.depth - 1;
-        uint64_t number = w.pages[top];
-        const uint8_t *page = p->bytes + number * p->page_bytes;
-        if (w.next[top] == nodes_count(page)) {
-            w.depth--;
-            continue;
-        }
-        struct node n;
-        uint64_t bytes = 0;
-        uint32_t index = w.next[top]++;
-        err = node_read(p, number, page, index, &n, &bytes);
-        // The first key of a branch says nothing.
-        if (err == 0 && index > 0) err = key_check(p, &w, number, &n, false);
-        if (err != 0) return err;
-        if (leaf_is_passed_over(p, &w) && n.child < p->count)
-            err = pages_take(p, n.child, 1);
-        else
-            err = walk_enter(p, &w, n.child);
-    }
+    while (err == 0 && w.depth > 0)
+        err = walk_step(p, &w);
     // A root that is a page below it is the root of a whole tree, too, of less.
     if (err == 0 && w.leaf_depth != get_u16(tree + TREE_DEPTH))
         err = damaged(p, root, "is not the root of its tree");
@@ -416,7 +444,7 @@ static int tree_take(struct pages *p, enum tree_kind kind, const uint8_t *tree)
 
 // ---- meta pages -------------------------------------------------------------
 
-static int meta_check(const struct pages *p, uint64_t number)
+static int meta_check(const struct journal_pages *p, uint64_t number)
 {
     if (p->size < (number + 1) * p->page_bytes)
         return damaged(p, number, "is beyond the end of the file");
@@ -432,7 +460,7 @@ static int meta_check(const struct pages *p, uint64_t number)
 
 // Checks both meta pages and finds the one in force. Transactions take turns on them: so their
 // numbers follow, and page 1 has the odd ones.
-static int metas_check(struct pages *p, const uint8_t **ret_meta)
+static int metas_check(struct journal_pages *p, const uint8_t **ret_meta)
 {
     if (p->size < META_END) return damaged(p, 0, "is beyond the end of the file");
     p->page_bytes = get_u32(p->bytes + META_FREE);
@@ -454,7 +482,7 @@ static int metas_check(struct pages *p, const uint8_t **ret_meta)
     return 0;
 }
 
-static int all_check(struct pages *p)
+static int all_check(struct journal_pages *p)
 {
     const uint8_t *meta = NULL;
     int err = metas_check(p, &meta);
@@ -465,7 +493,7 @@ static int all_check(struct pages *p)
     // The last pages of a transaction may have been given back before they were written.
     if (p->last >= 2 * p->count + FIRST_PAGE) return damaged(p, p->last, "is beyond the end");
     if (p->count > p->last + 1) p->count = p->last + 1;
-    p->leaves_are_read = !p->only_to_read && p->count <= LEAVES_READ_MAX;
+    if (p->count > LEAVES_READ_MAX) p->look = LOOK_OUTER;
     p->used = calloc(1, p->last / 8 + 1);
     if (p->used == NULL)
         return journal_problem(p->problem, BOSKOS_E_NOMEM, 0, "%s: no memory", p->path);
@@ -478,36 +506,146 @@ static int all_check(struct pages *p)
     // older meta page is found that claims to be the newer one.
     if (err == 0 && p->transaction > 1 && p->freed != p->transaction)
         err = damaged(p, p->transaction % 2, "is not that of the last transaction");
-    free(p->used);
     return err;
 }
 
-int journal_pages_check(const char *path, bool only_to_read, struct journal_problem *problem)
+// ---- the file ---------------------------------------------------------------
+
+static int file_map(struct journal_pages *p)
 {
-    char *file = journal_path(path, DATA_NAME);
-    if (file == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", path);
+    char *file = journal_path(p->path, DATA_NAME);
+    if (file == NULL)
+        return journal_problem(p->problem, BOSKOS_E_NOMEM, 0, "%s: no memory", p->path);
 
     struct stat status;
     void *bytes = MAP_FAILED;
-    int rc = 0, err = 0;
+    int rc = 0;
     int fd = journal_plain_open(file, O_RDONLY);
     if (fd < 0 || fstat(fd, &status) != 0)
         rc = fd < 0 ? -fd : errno;
     else if ((bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0)) ==
              MAP_FAILED)
         rc = errno;
-    if (bytes == MAP_FAILED) {
-        err = journal_failed(problem, rc, file, "read it");
-    } else {
-        struct pages p = {.path = path,
-                          .problem = problem,
-                          .bytes = bytes,
-                          .size = (size_t)status.st_size,
-                          .only_to_read = only_to_read};
-        err = all_check(&p);
-        (void)munmap(bytes, p.size);
+    int err = rc == 0 ? 0 : journal_failed(p->problem, rc, file, "read it");
+    if (rc == 0) {
+        p->bytes = bytes;
+        p->size = (size_t)status.st_size;
     }
     if (fd >= 0) (void)close(fd);
     free(file);
+    return err;
+}
+
+static void release(struct journal_pages *p)
+{
+    if (p->bytes != NULL) (void)munmap((void *)(uintptr_t)p->bytes, p->size);
+    free(p->used);
+}
+
+int journal_pages_check(const char *path, bool only_to_read, struct journal_problem *problem)
+{
+    struct journal_pages p = {
+        .path = path, .problem = problem, .look = only_to_read ? LOOK_OUTER : LOOK_WHOLE};
+    int err = file_map(&p);
+    if (err == 0) err = all_check(&p);
+    release(&p);
+    return err;
+}
+
+// ---- leaves shortly before they are read ------------------------------------
+
+static int second_begin(struct journal_pages *p)
+{
+    int err = 0;
+    p->look = LOOK_SECOND;
+    for (size_t i = 0; i < p->roots_count && err == 0; i++) {
+        uint64_t root = get_u64(p->roots[i].tree + TREE_ROOT);
+        if (p->roots[i].kind != TREE_NUMBERED || root == NO_PAGE) continue;
+        struct walk *w = &p->second[p->second_count++];
+        *w = (struct walk){.kind = TREE_NUMBERED};
+        err = walk_enter(p, w, root);
+    }
+    return err;
+}
+
+int journal_pages_begin(const char *path, struct journal_pages **ret_pages,
+                        struct journal_problem *problem)
+{
+    struct journal_pages *p = calloc(1, sizeof(*p));
+    if (p == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", path);
+    *p = (struct journal_pages){.path = path, .problem = problem, .look = LOOK_FIRST};
+    int err = file_map(p);
+    if (err == 0) err = all_check(p);
+    bool has_more = err == 0 && p->look == LOOK_FIRST; // it is not a large one
+    if (has_more) err = second_begin(p);
+    if (err != 0 || !has_more) {
+        journal_pages_end(p);
+        return err;
+    }
+    *ret_pages = p;
+    return 0;
+}
+
+void journal_pages_end(struct journal_pages *p)
+{
+    if (p == NULL) return;
+    release(p);
+    free(p);
+}
+
+// Has the walk come to the leaf that has the number, or to the end?
+static bool has_come_to(const struct walk *w, uint64_t seq)
+{
+    return w->depth == 0 || (w->has_key && w->key_is_leaf && bytes_get_u64(w->key) >= seq);
+}
+
+int journal_pages_go(struct journal_pages *p, uint64_t seq, struct journal_problem *problem)
+{
+    p->problem = &p->found_problem;
+    for (size_t i = 0; i < p->second_count; i++) {
+        while (p->found == 0 && !has_come_to(&p->second[i], seq))
+            p->found = walk_step(p, &p->second[i]);
+    }
+    if (p->found != 0 && problem != NULL) *problem = p->found_problem;
+    return p->found;
+}
+
+// The leaf in which LMDB looks for a key.
+static int leaf_find(const struct journal_pages *p, uint64_t root, uint32_t depth, uint64_t seq,
+                     uint64_t *ret_leaf)
+{
+    uint64_t number = root;
+    for (; depth > 1; depth--) {
+        const uint8_t *page = p->bytes + number * p->page_bytes;
+        struct node n, at;
+        uint64_t bytes = 0;
+        int err = node_read(p, number, page, 0, &at, &bytes);
+        for (uint32_t i = 1; i < nodes_count(page) && err == 0; i++) {
+            err = node_read(p, number, page, i, &n, &bytes);
+            if (err != 0 || bytes_get_u64(n.key) > seq) break;
+            at = n;
+        }
+        if (err != 0) return err;
+        number = at.child;
+    }
+    *ret_leaf = number;
+    return 0;
+}
+
+int journal_pages_look(struct journal_pages *p, uint64_t seq, struct journal_problem *problem)
+{
+    int err = 0;
+    p->problem = problem;
+    p->look = LOOK_ALONE;
+    for (size_t i = 0; i < p->roots_count && err == 0; i++) {
+        const uint8_t *tree = p->roots[i].tree;
+        uint64_t root = get_u64(tree + TREE_ROOT), leaf = 0;
+        uint32_t depth = get_u16(tree + TREE_DEPTH);
+        if (p->roots[i].kind != TREE_NUMBERED || root == NO_PAGE) continue;
+        struct walk w = {.kind = TREE_NUMBERED, .depth = depth - 1, .leaf_depth = depth};
+        err = leaf_find(p, root, depth, seq, &leaf);
+        if (err == 0) err = walk_look(p, &w, leaf);
+    }
+    p->look = LOOK_SECOND;
     return err;
 }

@@ -118,7 +118,7 @@ int journal_build_in(struct journal *j, const struct record *before,
                      struct journal_problem *problem)
 {
     int err = journal_fresh_make(j->path, &j->lock_fd, problem);
-    if (err == 0) err = journal_environment_open(j, problem);
+    if (err == 0) err = journal_environment_open(j, false, problem);
     if (err == 0) err = journal_ends_find(j, problem);
     if (err == 0) err = witness_open(j, problem);
     if (err != 0) return err;

@@ -135,5 +135,5 @@ struct text ranks_find(struct ranks *r, struct text t, char bytes[RANKS_TEXT_BYT
     int front = write_front(r, t, bytes);
     int rest = snprintf(bytes + front, RANKS_TEXT_BYTES_MAX - (size_t)front, "%s%0*" PRIu32,
                         r->word, digits, before + 1);
-    return text_of(bytes, (size_t)(front + rest));
+    return text_of(bytes, (size_t)front + (size_t)rest);
 }
