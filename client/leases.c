@@ -304,6 +304,7 @@ static int settle_acquire(struct boskos_client *c, struct pending *p, struct att
 
 static int settle_taken(struct boskos_client *c, struct pending *p, struct attempt *a)
 {
+    ASSERT(p->name != NULL);
     enum seen seen = guard_look(c, p->name, p->dest, p->began_ms, &a->limits);
     if (is_asked(c, p->name)) return BOSKOS_ERR_LOST; // what was seen may be of that
     switch (seen) {

@@ -526,8 +526,8 @@ static int file_map(struct journal_pages *p)
     else if ((bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0)) ==
              MAP_FAILED)
         rc = errno;
-    int err = rc == 0 ? 0 : journal_failed(p->problem, rc, file, "read it");
-    if (rc == 0) {
+    int err = bytes != MAP_FAILED ? 0 : journal_failed(p->problem, rc, file, "read it");
+    if (bytes != MAP_FAILED) {
         p->bytes = bytes;
         p->size = (size_t)status.st_size;
     }

@@ -271,6 +271,7 @@ static int entry_read(struct slice_cursor *c, struct record *ret_record,
     }
     int err = frame_read(c, &f, problem);
     if (err != 0) return err;
+    ASSERT(f.value != NULL);
     err = record_read(c, &f, &r, problem);
     if (err != 0) return err;
     if (f.row_bytes > 0) {

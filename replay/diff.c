@@ -126,6 +126,7 @@ cycles_compare(const struct cycles *from, const struct sm_life_cycle *to, uint32
                                     : text_compare(list[i].type, to[j].type);
         const struct sm_life_cycle *a = order <= 0 ? &list[i++] : NULL;
         const struct sm_life_cycle *b = order >= 0 ? &to[j++] : NULL;
+        ASSERT(a != NULL || b != NULL);
         struct cycle_fields f = cycle_fields(a, b);
         if (f.state || f.min_count || f.max_count || f.lifespan) each(context, a, b, &f);
     }

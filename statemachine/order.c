@@ -380,6 +380,8 @@ static void shrink_root(struct order *o)
 static void join_path(struct order *o, struct path *path)
 {
     for (uint32_t depth = o->height; depth-- > 0;) {
+        // The path is as long as the tree is high.
+        // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign)
         struct inner *n = path->node[depth];
         uint32_t place = path->kid[depth];
         bool are_leaves = depth + 1 == o->height;

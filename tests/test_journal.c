@@ -539,8 +539,9 @@ static void append_for_ever(struct folder *f, int out)
     if (try_open(f, MAP_BYTES, 0, &j) != 0) _exit(1);
     for (size_t i = 0;; i++) {
         int err = append_numbered(j, 1 + i % 50, NULL);
-        while (err == BOSKOS_E_NOSPACE)
-            (void)pause();
+        if (err == BOSKOS_E_NOSPACE)
+            for (;;)
+                (void)pause();
         if (err != 0) _exit(2);
         uint64_t last = journal_end(j) - 1;
         if (i % 3 == 0 && append_row(j, last, "row") != 0) _exit(3);

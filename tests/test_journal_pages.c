@@ -3,6 +3,8 @@
 // that it would end over, and nothing is written before all is looked at.
 #include "tests/test_journal.h"
 
+#include "base/assert.h"
+
 #include "base/banned.h"
 
 #define RECORDS 6000u
@@ -64,11 +66,11 @@ struct file {
 static struct file data_read(const struct folder *f)
 {
     struct file file;
-    struct stat status;
+    struct stat status = {0};
     int fd = open(path_in(f, "journal/data.mdb", file.path), O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0 && fstat(fd, &status) == 0);
     file.size = (size_t)status.st_size;
-    file.bytes = malloc(file.size);
+    file.bytes = malloc(file.size + 1);
     assert_non_null(file.bytes);
     assert_int_equal(read(fd, file.bytes, file.size), file.size);
     (void)close(fd);
@@ -123,6 +125,7 @@ static void whatever_is_damaged_it_comes_to_the_same(void **state)
     make(f);
     struct file file = data_read(f);
     size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = file.size / page;
+    ASSERT(pages > 0);
     assert_int_equal(come_to(f, true), 0);
     for (uint32_t i = 0; i < MUTATIONS; i++) {
         bool is_head = random_below(&random, 3) != 0;

@@ -2,6 +2,7 @@
 // or at the record where it is, under checksums that fit too.
 #include "tests/test_journal_slice.h"
 
+#include "base/assert.h"
 #include "base/bytes.h"
 
 #include "base/banned.h"
@@ -71,6 +72,7 @@ static void every_other_length_is_refused(void **state)
     uint8_t *bytes = NULL;
     slice_write(f, path_in(f, "slice", path), 3, 7);
     size_t size = bytes_read(path, &bytes);
+    ASSERT(size > 0);
     for (size_t length = 0; length < size; length++) {
         file_put(path, bytes, length);
         int err = try_slice(f, path);

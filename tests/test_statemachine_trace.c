@@ -141,6 +141,7 @@ static bool check_change(struct history *h, const struct sm_change *had,
                          const struct sm_resource *before, const struct sm_resource *after)
 {
     const struct sm_resource *any = before != NULL ? before : after;
+    ASSERT(any != NULL);
     bool is_right = text_equal(had->name, any->name) && had->was_there == (before != NULL) &&
                     had->is_there == (after != NULL);
     if (is_right && before != NULL) is_right = same(&had->before, before);

@@ -22,8 +22,10 @@ static void gather_statics(struct cleaner *c)
     c->statics = total == 0 ? NULL : must_calloc(total, sizeof(struct text));
     c->statics_count = 0;
     for (size_t i = 0; i < entries; i++)
-        for (size_t j = 0; j < config->entries[i].names_count; j++)
+        for (size_t j = 0; j < config->entries[i].names_count; j++) {
+            ASSERT(c->statics != NULL);
             c->statics[c->statics_count++] = config->entries[i].names[j];
+        }
     if (total > 1) qsort(c->statics, total, sizeof(struct text), by_text);
 }
 

@@ -147,10 +147,11 @@ static uint64_t read_on(struct slice *s, const char *path, uint64_t from, int *r
     uint64_t next = from;
     int err = slice_cursor_open(s, from, &c, &problem);
     ASSERT(err != BOSKOS_E_NOT_FOUND);
+    ASSERT(err != 0 || c != NULL);
     if (err != 0) next = problem.seq;
     while (err == 0) {
-        struct record r;
-        struct journal_row row;
+        struct record r = {0};
+        struct journal_row row = {0};
         err = slice_cursor_next(c, &r, &row, &problem);
         if (err != 0) break;
         ASSERT(r.seq == next && next <= slice_about(s)->last_seq);
@@ -181,7 +182,7 @@ static void check_written_again(struct slice *s, const char *path)
     struct text base = slice_base(s);
     ASSERT(slice_begin(again, slice_about(s), &w, NULL) == 0);
     if (base.size > 0) ASSERT(slice_add_base(w, base.data, base.size) == 0);
-    ASSERT(slice_cursor_open(s, slice_about(s)->base_seq + 1, &c, NULL) == 0);
+    ASSERT(slice_cursor_open(s, slice_about(s)->base_seq + 1, &c, NULL) == 0 && c != NULL);
     while (slice_cursor_next(c, &r, &row, NULL) == 0)
         ASSERT(slice_add(w, &r, &row) == 0);
     slice_cursor_close(c);

@@ -182,6 +182,7 @@ static void expect_set(struct text_set *s, struct text *texts, uint32_t count, u
     qsort(texts, count, sizeof(*texts), by_text);
     for (uint32_t i = 0; i < count; i++)
         if (kept == 0 || !text_equal(texts[kept - 1], texts[i])) texts[kept++] = texts[i];
+    ASSERT(kept > 0);
     assert_int_equal(text_set_count(s), kept);
     for (uint32_t i = 0; i < kept; i++)
         assert_true(text_equal(text_set_at(s, i), texts[i]));
