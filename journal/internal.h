@@ -261,7 +261,7 @@ void journal_pages_end(struct journal_pages *p);
 
 // Goes on, in order, until the leaves are looked through in which LMDB comes to records and results
 // before `seq`, and the one that follows the last of these; UINT64_MAX: to the end. An error is
-// found by each later call, too.
+// found by each later call of this, too.
 int journal_pages_go(struct journal_pages *p, uint64_t seq, struct journal_problem *problem);
 
 // Looks at the leaves in which LMDB looks for record `seq` and its result, wherever they are.

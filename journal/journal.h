@@ -84,7 +84,8 @@ struct journal_options {
 // snapshot of it. Here and below `problem` may be NULL, and is written only on an error.
 int journal_open(const struct journal_options *options, struct journal **ret_journal,
                  struct journal_problem *problem);
-// After an open with leaves_later. BOSKOS_E_CORRUPT. Every write calls it, too.
+// After an open with leaves_later, before anything is appended. BOSKOS_E_CORRUPT. Nothing goes into
+// data.mdb before it is called: else that calls it.
 int journal_finish_open(struct journal *j, struct journal_problem *problem);
 void journal_close(struct journal *j);
 

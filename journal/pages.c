@@ -90,6 +90,7 @@ struct walk {
     const uint8_t *key;       // the one before
     uint32_t key_size;
     bool key_is_leaf, has_key;
+    const uint8_t *branch_key; // the last one of a branch; NULL: none came
 };
 
 struct journal_pages {
@@ -408,7 +409,8 @@ static bool leaf_is_passed_over(const struct journal_pages *p, const struct walk
     return false;
 }
 
-// One step of a walk that has begun. It ends: each step takes a page that nobody had, or goes up.
+// One step of a walk that has begun. It ends: each step takes a page that nobody had, or goes up; a
+// second walk goes where the first one went.
 static int walk_step(struct journal_pages *p, struct walk *w)
 {
     uint32_t top = w->depth - 1;
@@ -424,6 +426,7 @@ static int walk_step(struct journal_pages *p, struct walk *w)
     // The first key of a branch says nothing.
     if (err == 0 && index > 0) err = key_check(p, w, number, &n, false);
     if (err != 0) return err;
+    if (index > 0) w->branch_key = n.key;
     if (leaf_is_passed_over(p, w) && n.child < p->count) return pages_take(p, n.child, 1);
     return walk_enter(p, w, n.child);
 }
@@ -530,6 +533,8 @@ static int file_map(struct journal_pages *p)
     if (bytes != MAP_FAILED) {
         p->bytes = bytes;
         p->size = (size_t)status.st_size;
+        // Branches lie far from each other: what is around them need not be read with them.
+        if (p->look != LOOK_WHOLE) (void)madvise(bytes, p->size, MADV_RANDOM);
     }
     if (fd >= 0) (void)close(fd);
     free(file);
@@ -558,6 +563,7 @@ static int second_begin(struct journal_pages *p)
 {
     int err = 0;
     p->look = LOOK_SECOND;
+    (void)madvise((void *)(uintptr_t)p->bytes, p->size, MADV_NORMAL);
     for (size_t i = 0; i < p->roots_count && err == 0; i++) {
         uint64_t root = get_u64(p->roots[i].tree + TREE_ROOT);
         if (p->roots[i].kind != TREE_NUMBERED || root == NO_PAGE) continue;
@@ -572,6 +578,7 @@ int journal_pages_begin(const char *path, struct journal_pages **ret_pages,
                         struct journal_problem *problem)
 {
     struct journal_pages *p = calloc(1, sizeof(*p));
+    *ret_pages = NULL;
     if (p == NULL) return journal_problem(problem, BOSKOS_E_NOMEM, 0, "%s: no memory", path);
     *p = (struct journal_pages){.path = path, .problem = problem, .look = LOOK_FIRST};
     int err = file_map(p);
@@ -593,10 +600,13 @@ void journal_pages_end(struct journal_pages *p)
     free(p);
 }
 
-// Has the walk come to the leaf that has the number, or to the end?
+// Has the walk looked at every leaf that keys before the number lead to, and at the one after
+// those? The keys of branches say so. What a leaf has may be damaged: whether its last key is too
+// high is seen at the next one of a branch.
 static bool has_come_to(const struct walk *w, uint64_t seq)
 {
-    return w->depth == 0 || (w->has_key && w->key_is_leaf && bytes_get_u64(w->key) >= seq);
+    return w->depth == 0 ||
+           (w->key_is_leaf && w->branch_key != NULL && bytes_get_u64(w->branch_key) >= seq);
 }
 
 int journal_pages_go(struct journal_pages *p, uint64_t seq, struct journal_problem *problem)
@@ -606,6 +616,8 @@ int journal_pages_go(struct journal_pages *p, uint64_t seq, struct journal_probl
         while (p->found == 0 && !has_come_to(&p->second[i], seq))
             p->found = walk_step(p, &p->second[i]);
     }
+    // What was looked at stays in the system's cache, but does not count as this process's memory.
+    (void)madvise((void *)(uintptr_t)p->bytes, p->size, MADV_DONTNEED);
     if (p->found != 0 && problem != NULL) *problem = p->found_problem;
     return p->found;
 }

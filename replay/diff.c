@@ -358,9 +358,9 @@ static int go(struct diff *d, struct occurs *names)
     occurs_in_state(names, sm);
     d->config = config_hash(sm);
     if (d->queues != NULL) {
-        d->queues_wait =
-            !diff_resources_is_over(d->resources) && sm_queue_entries(sm) > DIFF_REQUESTS_MAX;
-        if (!d->queues_wait) diff_queues_begin(d->queues, d->walk);
+        diff_queues_begin(d->queues, d->walk);
+        d->queues_wait = diff_queues_is_large(d->queues) && !diff_resources_is_over(d->resources);
+        if (d->queues_wait) diff_queues_forget(d->queues);
         cycles_take(sm, &d->cycles);
         cycles_take(sm, &d->cycles_now);
     }

@@ -9,6 +9,13 @@
 
 #include "base/banned.h"
 
+#ifdef BOSKOS_IN_PARTS // a test
+#define TAKEN_BYTES 300u
+#else
+#define TAKEN_BYTES (8u * 1024 * 1024) // the queue with which a window has so many is its last
+#endif
+#define BESIDE_BYTES 40u // of a request: what malloc takes, a slot of the table, one of the list
+
 // A command, as far as it is told.
 struct by {
     uint64_t seq, time_ns; // seq 0: none
@@ -40,7 +47,7 @@ struct diff_queues {
     struct bound from, to; // the window: the queues after the one up to the other
     uint64_t now_ns;
     struct waiting **list; // by queue, then by rank
-    size_t count, capacity;
+    size_t count, capacity, bytes;
     struct table by_id;
 
     // While it is printed:
@@ -137,12 +144,17 @@ bool diff_queues_next(struct diff_queues *q)
 
 // ---- the earlier point ----------------------------------------------------------------
 
+bool diff_queues_is_large(const struct diff_queues *q)
+{
+    return q->bytes >= TAKEN_BYTES;
+}
+
 static bool take(void *context, const struct sm_queue_entry *e)
 {
     struct diff_queues *q = context;
     if (!is_wanted(q, e)) return true;
     const struct waiting *last = q->count > 0 ? q->list[q->count - 1] : NULL;
-    if (q->count >= DIFF_REQUESTS_MAX && compare_queue(last, e) != 0) {
+    if (last != NULL && diff_queues_is_large(q) && compare_queue(last, e) != 0) {
         set_bound(&q->to, type_of(last), state_of(last));
         return false;
     }
@@ -164,17 +176,18 @@ static bool take(void *context, const struct sm_queue_entry *e)
     memcpy(w->texts + e->type.size, e->state.data, e->state.size);
     memcpy(w->texts + e->type.size + e->state.size, e->request_id.data, e->request_id.size);
     q->list[q->count++] = w;
+    q->bytes += sizeof(*w) + size + BESIDE_BYTES;
     table_add(&q->by_id, w);
     return true;
 }
 
-static void forget(struct diff_queues *q)
+void diff_queues_forget(struct diff_queues *q)
 {
     for (size_t i = 0; i < q->count; i++)
         free(q->list[i]);
     free(q->list);
     q->list = NULL;
-    q->count = q->capacity = 0;
+    q->count = q->capacity = q->bytes = 0;
     table_release(&q->by_id);
 }
 
@@ -188,7 +201,7 @@ struct diff_queues *diff_queues_new(const char *type)
 void diff_queues_free(struct diff_queues *q)
 {
     if (q == NULL) return;
-    forget(q);
+    diff_queues_forget(q);
     release_bound(&q->from);
     release_bound(&q->to);
     free(q);
@@ -196,7 +209,7 @@ void diff_queues_free(struct diff_queues *q)
 
 void diff_queues_begin(struct diff_queues *q, struct walk *w)
 {
-    forget(q);
+    diff_queues_forget(q);
     q->to.is_set = false;
     sm_queues(walk_state(w), sm_time_ns(walk_state(w)), take, q);
 }
@@ -252,6 +265,7 @@ void diff_queues_step(struct diff_queues *q, struct walk *w, const struct walk_s
 {
     const struct command *c = &step->command;
     struct renewal renewal = {q, c};
+    if (q->count == 0) return;
     switch (c->kind) {
     case COMMAND_ACQUIRE: note_acquire(q, walk_state(w), step); return;
     case COMMAND_STARTED:

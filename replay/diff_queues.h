@@ -7,18 +7,12 @@
 // after its end, as `show` tells it.
 //
 // There may be a million requests, more than memory is to be had for beside the state. Then the way
-// from one point to the other is gone several times, each time for the queues of a window. One
-// thread.
+// from one point to the other is gone several times, each time for the queues of a window, which
+// are whole ones. One thread.
 #ifndef REPLAY_DIFF_QUEUES_H
 #define REPLAY_DIFF_QUEUES_H
 
 #include "replay/replay.h"
-
-#ifdef BOSKOS_IN_PARTS // a test
-#define DIFF_REQUESTS_MAX 2u
-#else
-#define DIFF_REQUESTS_MAX 50000u // the queue with which a window has so many is its last
-#endif
 
 struct diff_queues; // opaque
 
@@ -28,6 +22,10 @@ void diff_queues_free(struct diff_queues *q);
 
 // At the beginning of the way: takes the requests of the walk's state.
 void diff_queues_begin(struct diff_queues *q, struct walk *w);
+
+// Are they too many to be there beside other things? Forgets them.
+bool diff_queues_is_large(const struct diff_queues *q);
+void diff_queues_forget(struct diff_queues *q);
 
 // After each command on the way.
 void diff_queues_step(struct diff_queues *q, struct walk *w, const struct walk_step *step);

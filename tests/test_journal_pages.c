@@ -3,6 +3,8 @@
 // that it would end over, and nothing is written before all is looked at.
 #include "tests/test_journal.h"
 
+#include <sys/wait.h>
+
 #include "base/assert.h"
 
 #include "base/banned.h"
@@ -13,6 +15,8 @@
 #define LARGE_BYTES 5000u
 #define TRIMMED 800u
 #define MUTATIONS 1500u
+#define PAIRS 1500u
+#define STEP_BYTES (1u << 20)
 #define HEAD_BYTES 64u // of a page, where most is that others depend on
 
 static uint64_t random_below(uint64_t *random, uint64_t bound)
@@ -91,25 +95,25 @@ static int open_later(struct folder *f, struct journal **ret_journal)
     return journal_open(&options, ret_journal, &f->problem);
 }
 
-static int read_all(struct journal *j, struct journal_problem *problem)
+static int read_on(struct journal *j, uint64_t from, struct journal_problem *problem)
 {
     struct journal_cursor *c = NULL;
     struct record r;
     struct journal_row row;
-    int err = journal_cursor_open(j, journal_first(j), NULL, &c, problem);
+    int err = journal_cursor_open(j, from, NULL, &c, problem);
     while (err == 0)
         err = journal_cursor_next(c, &r, &row, problem);
     journal_cursor_close(c);
     return err == BOSKOS_E_NOT_FOUND ? 0 : err;
 }
 
-// What comes of opening it and reading all.
-static int come_to(struct folder *f, bool leaves_later)
+// What comes of opening it and reading it from a record on, as a start behind a snapshot does.
+static int come_to(struct folder *f, uint64_t from, bool leaves_later)
 {
     struct journal *j = NULL;
     f->problem = (struct journal_problem){0};
     int err = leaves_later ? open_later(f, &j) : try_open(f, MAP_BYTES, 0, &j);
-    if (err == 0) err = read_all(j, &f->problem);
+    if (err == 0) err = read_on(j, from, &f->problem);
     if (err == 0) err = journal_finish_open(j, &f->problem);
     journal_close(j);
     return err;
@@ -117,16 +121,27 @@ static int come_to(struct folder *f, bool leaves_later)
 
 // ---- what it comes to -------------------------------------------------------------
 
+// One of two starts begins with the first record. Returns whether there was damage.
+static bool expect_same(struct folder *f, uint64_t *random)
+{
+    bool is_from_first = random_below(random, 2) == 0;
+    uint64_t from = TRIMMED + (is_from_first ? 0 : random_below(random, RECORDS - TRIMMED));
+    int whole = come_to(f, from, false), later = come_to(f, from, true);
+    if (whole != later)
+        fail_msg("from %" PRIu64 ": %d and %d, %s", from, whole, later, f->problem.text);
+    return whole != 0;
+}
+
 static void whatever_is_damaged_it_comes_to_the_same(void **state)
 {
     struct folder *f = *state;
-    uint64_t seed = 1, random = seed;
+    uint64_t random = 1;
     uint32_t damaged = 0;
     make(f);
     struct file file = data_read(f);
     size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = file.size / page;
     ASSERT(pages > 0);
-    assert_int_equal(come_to(f, true), 0);
+    assert_int_equal(come_to(f, TRIMMED, true), 0);
     for (uint32_t i = 0; i < MUTATIONS; i++) {
         bool is_head = random_below(&random, 3) != 0;
         size_t at = random_below(&random, pages) * page +
@@ -136,16 +151,60 @@ static void whatever_is_damaged_it_comes_to_the_same(void **state)
             (uint8_t)(random_below(&random, 2) == 0 ? random_below(&random, 256)
                                                     : before ^ 1u << random_below(&random, 8));
         data_write(&file);
-        int whole = come_to(f, false), later = come_to(f, true);
-        if (whole != later)
-            fail_msg("seed %" PRIu64 ", byte %zu of page %zu, %u -> %u: %d and %d, %s", seed,
-                     at % page, at / page, before, file.bytes[at], whole, later, f->problem.text);
-        damaged += whole != 0;
+        damaged += expect_same(f, &random);
         file.bytes[at] = before;
     }
     data_write(&file);
-    assert_int_equal(come_to(f, true), 0);
+    assert_int_equal(come_to(f, TRIMMED, true), 0);
     assert_true(damaged > MUTATIONS / 4 && damaged < MUTATIONS);
+    free(file.bytes);
+}
+
+static bool is_leaf(const uint8_t *page)
+{
+    return page[10] == 2 && page[11] == 0;
+}
+
+// The highest byte of the last key of a leaf: as if it had all that follows.
+static void raise_last_key(uint8_t *page)
+{
+    size_t lower = page[12] | (size_t)page[13] << 8;
+    size_t at = page[lower - 2] | (size_t)page[lower - 1] << 8;
+    page[at + 8] = 0x7f;
+}
+
+static void break_leaf(uint8_t *page, uint64_t way)
+{
+    if (way == 0) page[10] = 1;    // a branch
+    if (way == 1) page[13] = 0x7f; // 16,000 entries
+    if (way == 2) page[17] = 0xff; // an entry outside
+}
+
+// Where the first one is good but for its keys, nobody must think that there are no more leaves.
+static void two_damaged_leaves_come_to_the_same(void **state)
+{
+    struct folder *f = *state;
+    uint64_t random = 2;
+    uint32_t tried = 0;
+    make(f);
+    struct file file = data_read(f);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = file.size / page;
+    uint8_t *whole = malloc(file.size + 1);
+    ASSERT(pages > 0 && whole != NULL);
+    memcpy(whole, file.bytes, file.size);
+    for (uint32_t i = 0; i < PAIRS; i++) {
+        uint8_t *first = file.bytes + random_below(&random, pages) * page;
+        uint8_t *second = file.bytes + random_below(&random, pages) * page;
+        if (first == second || !is_leaf(first) || !is_leaf(second)) continue;
+        raise_last_key(first);
+        break_leaf(second, random_below(&random, 3));
+        data_write(&file);
+        (void)expect_same(f, &random);
+        memcpy(file.bytes, whole, file.size);
+        tried++;
+    }
+    assert_true(tried > PAIRS / 10);
+    free(whole);
     free(file.bytes);
 }
 
@@ -158,7 +217,8 @@ static struct journal *open_damaged(struct folder *f, struct file *file)
         uint8_t *bytes = file->bytes + at, before = bytes[17];
         bytes[17] = 0xff;
         data_write(file);
-        if (bytes[10] == 2 && come_to(f, false) == BOSKOS_E_CORRUPT && open_later(f, &j) == 0)
+        if (bytes[10] == 2 && come_to(f, TRIMMED, false) == BOSKOS_E_CORRUPT &&
+            open_later(f, &j) == 0)
             return j;
         bytes[17] = before;
     }
@@ -177,10 +237,49 @@ static void nothing_is_written_before_all_is_looked_at(void **state)
     assert_int_equal(journal_append(j, &r, 1, NULL, 0, &f->problem), BOSKOS_E_CORRUPT);
     assert_non_null(strstr(f->problem.text, "has an entry outside"));
     assert_int_equal(journal_finish_open(j, &f->problem), BOSKOS_E_CORRUPT);
-    assert_int_equal(read_all(j, &f->problem), BOSKOS_E_CORRUPT);
+    assert_int_equal(read_on(j, TRIMMED, &f->problem), BOSKOS_E_CORRUPT);
     journal_close(j);
     struct file after = data_read(f);
     assert_int_equal(after.size, file.size);
+    assert_memory_equal(after.bytes, file.bytes, file.size);
+    free(after.bytes);
+    free(file.bytes);
+}
+
+static struct journal *open_ahead(struct folder *f)
+{
+    struct journal_options options = {.dir = f->dir,
+                                      .map_bytes = MAP_BYTES,
+                                      .step_bytes = STEP_BYTES,
+                                      .ahead = true,
+                                      .leaves_later = true};
+    struct journal *j = NULL;
+    assert_int_equal(journal_open(&options, &j, &f->problem), 0);
+    return j;
+}
+
+// Records that a crash left in AHEAD are part of the log at once, and wait there.
+static void what_is_in_ahead_waits_too(void **state)
+{
+    struct folder *f = *state;
+    int status = 0;
+    make(f);
+    struct file file = data_read(f);
+    journal_close(open_damaged(f, &file));
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct journal *j = open_ahead(f);
+        if (journal_make_room(j, NULL) != 0) _exit(1); // else nothing goes to AHEAD
+        _exit(append_numbered(j, 3, NULL) == 0 ? 0 : 2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    struct journal *j = open_ahead(f);
+    assert_int_equal(journal_end(j), RECORDS + 1 + 3);
+    assert_int_equal(journal_drain(j, &f->problem), BOSKOS_E_CORRUPT);
+    assert_int_equal(read_on(j, TRIMMED, &f->problem), BOSKOS_E_CORRUPT);
+    journal_close(j);
+    struct file after = data_read(f);
     assert_memory_equal(after.bytes, file.bytes, file.size);
     free(after.bytes);
     free(file.bytes);
@@ -190,7 +289,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(whatever_is_damaged_it_comes_to_the_same),
+        TEST(two_damaged_leaves_come_to_the_same),
         TEST(nothing_is_written_before_all_is_looked_at),
+        TEST(what_is_in_ahead_waits_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
