@@ -207,6 +207,11 @@ void journal_idle_drop(struct journal *j);
 // memory.
 struct journal *journal_new(const struct journal_options *options);
 
+// Reads a record from data.mdb; its payload is borrowed from the transaction. BOSKOS_E_CORRUPT when
+// it is not there.
+int journal_record_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct record *ret_record,
+                        struct journal_problem *problem);
+
 // Reads the checksum of a record from the log. BOSKOS_E_CORRUPT when it is not there.
 int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct hash128 *ret_chain,
                        struct journal_problem *problem);

@@ -44,27 +44,27 @@ int journal_ends_look(struct journal *j, MDB_cursor *log, struct journal_problem
     return 0;
 }
 
-// Finds a record in data.mdb. BOSKOS_E_CORRUPT when it is not there.
-static int record_find(struct journal *j, MDB_cursor *log, uint64_t seq, MDB_val *ret_value,
-                       struct journal_problem *problem)
+int journal_record_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct record *ret_record,
+                        struct journal_problem *problem)
 {
     uint8_t bytes[KEY_BYTES];
     bytes_put_u64(bytes, seq);
-    MDB_val key = {KEY_BYTES, bytes};
+    MDB_val key = {KEY_BYTES, bytes}, value;
     int err = j->pages != NULL ? journal_pages_look(j->pages, seq, problem) : 0;
     if (err != 0) return err;
-    int rc = mdb_cursor_get(log, &key, ret_value, MDB_SET);
+    int rc = mdb_get(txn, j->log, &key, &value);
     if (rc == MDB_NOTFOUND) {
         return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
                                "%s/data.mdb: record %" PRIu64 " is missing", j->path, seq);
     }
-    return rc == 0 ? 0 : journal_failed(problem, rc, j->path, "read the log in data.mdb");
+    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
+    return record_value_check(j->path, seq, &value, NULL, ret_record, problem);
 }
 
 // Checks that the last record follows from the one before.
 static int last_check(struct journal *j, MDB_cursor *cursor, struct journal_problem *problem)
 {
-    MDB_val key, value, before_value;
+    MDB_val key, value;
     uint64_t first = journal_first(j), last = atomic_load(&j->drained) - 1;
     if (first > last) return 0;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
@@ -76,8 +76,7 @@ static int last_check(struct journal *j, MDB_cursor *cursor, struct journal_prob
     bool before_known = last == 1;
     if (last > first) {
         struct record r;
-        err = record_find(j, cursor, last - 1, &before_value, problem);
-        if (err == 0) err = record_value_check(j->path, last - 1, &before_value, NULL, &r, problem);
+        err = journal_record_read(j, mdb_cursor_txn(cursor), last - 1, &r, problem);
         if (err != 0) return err;
         before = r.chain;
         before_known = true;
@@ -99,15 +98,9 @@ int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct has
         *ret_chain = ahead.chain;
         return 0;
     }
-    MDB_cursor *log = NULL;
-    MDB_val value;
     struct record r;
-    int rc = mdb_cursor_open(txn, j->log, &log);
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
-    int err = record_find(j, log, seq, &value, problem);
-    if (err == 0) err = record_value_check(j->path, seq, &value, NULL, &r, problem);
+    int err = journal_record_read(j, txn, seq, &r, problem);
     if (err == 0) *ret_chain = r.chain;
-    mdb_cursor_close(log);
     return err;
 }
 

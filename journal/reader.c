@@ -453,22 +453,13 @@ bool journal_is_held(const struct journal *j)
 static int time_read(struct journal *j, MDB_txn *txn, uint64_t seq, uint64_t *ret_time_ns,
                      struct journal_problem *problem)
 {
-    uint8_t bytes[KEY_BYTES];
     struct record r;
     struct ahead_record ahead;
     if (ahead_tail_find(j, seq, &ahead)) {
         *ret_time_ns = record_time_ns(ahead.chained + HASH128_BYTES + KEY_BYTES);
         return 0;
     }
-    bytes_put_u64(bytes, seq);
-    MDB_val key = {KEY_BYTES, bytes}, value;
-    int rc = mdb_get(txn, j->log, &key, &value);
-    if (rc == MDB_NOTFOUND) {
-        return journal_problem(problem, BOSKOS_E_CORRUPT, seq,
-                               "%s/data.mdb: record %" PRIu64 " is missing", j->path, seq);
-    }
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
-    int err = record_value_check(j->path, seq, &value, NULL, &r, problem);
+    int err = journal_record_read(j, txn, seq, &r, problem);
     if (err == 0) *ret_time_ns = r.time_ns;
     return err;
 }

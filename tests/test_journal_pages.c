@@ -64,7 +64,7 @@ static void make(struct folder *f)
 struct file {
     char path[PATH_BYTES];
     uint8_t *bytes;
-    size_t size;
+    size_t size, page, pages;
 };
 
 static struct file data_read(const struct folder *f)
@@ -74,6 +74,9 @@ static struct file data_read(const struct folder *f)
     int fd = open(path_in(f, "journal/data.mdb", file.path), O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0 && fstat(fd, &status) == 0);
     file.size = (size_t)status.st_size;
+    file.page = (size_t)sysconf(_SC_PAGESIZE);
+    file.pages = file.size / file.page;
+    ASSERT(file.pages > 0);
     file.bytes = malloc(file.size + 1);
     assert_non_null(file.bytes);
     assert_int_equal(read(fd, file.bytes, file.size), file.size);
@@ -122,13 +125,14 @@ static int come_to(struct folder *f, uint64_t from, bool leaves_later)
 // ---- what it comes to -------------------------------------------------------------
 
 // One of two starts begins with the first record. Returns whether there was damage.
-static bool expect_same(struct folder *f, uint64_t *random)
+static bool expect_same(struct folder *f, uint32_t round, uint64_t *random)
 {
     bool is_from_first = random_below(random, 2) == 0;
     uint64_t from = TRIMMED + (is_from_first ? 0 : random_below(random, RECORDS - TRIMMED));
     int whole = come_to(f, from, false), later = come_to(f, from, true);
     if (whole != later)
-        fail_msg("from %" PRIu64 ": %d and %d, %s", from, whole, later, f->problem.text);
+        fail_msg("round %" PRIu32 ", from %" PRIu64 ": %d and %d, %s", round, from, whole, later,
+                 f->problem.text);
     return whole != 0;
 }
 
@@ -139,19 +143,18 @@ static void whatever_is_damaged_it_comes_to_the_same(void **state)
     uint32_t damaged = 0;
     make(f);
     struct file file = data_read(f);
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = file.size / page;
-    ASSERT(pages > 0);
+    size_t page = file.page;
     assert_int_equal(come_to(f, TRIMMED, true), 0);
     for (uint32_t i = 0; i < MUTATIONS; i++) {
         bool is_head = random_below(&random, 3) != 0;
-        size_t at = random_below(&random, pages) * page +
+        size_t at = random_below(&random, file.pages) * page +
                     random_below(&random, is_head ? HEAD_BYTES : page);
         uint8_t before = file.bytes[at];
         file.bytes[at] =
             (uint8_t)(random_below(&random, 2) == 0 ? random_below(&random, 256)
                                                     : before ^ 1u << random_below(&random, 8));
         data_write(&file);
-        damaged += expect_same(f, &random);
+        damaged += expect_same(f, i, &random);
         file.bytes[at] = before;
     }
     data_write(&file);
@@ -188,18 +191,17 @@ static void two_damaged_leaves_come_to_the_same(void **state)
     uint32_t tried = 0;
     make(f);
     struct file file = data_read(f);
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = file.size / page;
     uint8_t *whole = malloc(file.size + 1);
-    ASSERT(pages > 0 && whole != NULL);
+    ASSERT(whole != NULL);
     memcpy(whole, file.bytes, file.size);
     for (uint32_t i = 0; i < PAIRS; i++) {
-        uint8_t *first = file.bytes + random_below(&random, pages) * page;
-        uint8_t *second = file.bytes + random_below(&random, pages) * page;
+        uint8_t *first = file.bytes + random_below(&random, file.pages) * file.page;
+        uint8_t *second = file.bytes + random_below(&random, file.pages) * file.page;
         if (first == second || !is_leaf(first) || !is_leaf(second)) continue;
         raise_last_key(first);
         break_leaf(second, random_below(&random, 3));
         data_write(&file);
-        (void)expect_same(f, &random);
+        (void)expect_same(f, i, &random);
         memcpy(file.bytes, whole, file.size);
         tried++;
     }
@@ -211,7 +213,7 @@ static void two_damaged_leaves_come_to_the_same(void **state)
 // Damages a leaf that is not looked at by the open: its first entry lies outside.
 static struct journal *open_damaged(struct folder *f, struct file *file)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t page = file->page;
     for (size_t at = file->size / 2 / page * page; at < file->size; at += page) {
         struct journal *j = NULL;
         uint8_t *bytes = file->bytes + at, before = bytes[17];
