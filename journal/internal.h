@@ -207,10 +207,11 @@ void journal_idle_drop(struct journal *j);
 // memory.
 struct journal *journal_new(const struct journal_options *options);
 
-// Reads a record from data.mdb; its payload is borrowed from the transaction. BOSKOS_E_CORRUPT when
-// it is not there.
-int journal_record_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct record *ret_record,
-                        struct journal_problem *problem);
+// Reads a record from data.mdb; its payload is borrowed from the transaction. `before` is the
+// checksum of the record before, NULL: it is not checked. BOSKOS_E_CORRUPT when the record is not
+// there or does not follow.
+int journal_record_read(struct journal *j, MDB_txn *txn, uint64_t seq, const struct hash128 *before,
+                        struct record *ret_record, struct journal_problem *problem);
 
 // Reads the checksum of a record from the log. BOSKOS_E_CORRUPT when it is not there.
 int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct hash128 *ret_chain,

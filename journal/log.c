@@ -44,8 +44,8 @@ int journal_ends_look(struct journal *j, MDB_cursor *log, struct journal_problem
     return 0;
 }
 
-int journal_record_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct record *ret_record,
-                        struct journal_problem *problem)
+int journal_record_read(struct journal *j, MDB_txn *txn, uint64_t seq, const struct hash128 *before,
+                        struct record *ret_record, struct journal_problem *problem)
 {
     uint8_t bytes[KEY_BYTES];
     bytes_put_u64(bytes, seq);
@@ -58,33 +58,35 @@ int journal_record_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct re
                                "%s/data.mdb: record %" PRIu64 " is missing", j->path, seq);
     }
     if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
-    return record_value_check(j->path, seq, &value, NULL, ret_record, problem);
+    return record_value_check(j->path, seq, &value, before, ret_record, problem);
 }
 
-// Checks that the last record follows from the one before.
-static int last_check(struct journal *j, MDB_cursor *cursor, struct journal_problem *problem)
+// Reads a record and checks that it follows from the one before. Of the first record kept of a
+// trimmed log the checksum before is not known.
+static int following_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct record *ret_record,
+                          struct journal_problem *problem)
 {
-    MDB_val key, value;
-    uint64_t first = journal_first(j), last = atomic_load(&j->drained) - 1;
-    if (first > last) return 0;
-    int rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
-    if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
-    int err = 0;
-
-    // Of the first record kept of a trimmed log the checksum before is not known.
-    struct hash128 before = {0, 0};
-    bool before_known = last == 1;
-    if (last > first) {
-        struct record r;
-        err = journal_record_read(j, mdb_cursor_txn(cursor), last - 1, &r, problem);
-        if (err != 0) return err;
-        before = r.chain;
-        before_known = true;
-    }
-    struct record r;
-    err = record_value_check(j->path, last, &value, before_known ? &before : NULL, &r, problem);
+    struct record before = {0};
+    bool is_kept = seq > journal_first(j);
+    int err = is_kept ? journal_record_read(j, txn, seq - 1, NULL, &before, problem) : 0;
     if (err != 0) return err;
+    const struct hash128 *chain = is_kept || seq == 1 ? &before.chain : NULL;
+    return journal_record_read(j, txn, seq, chain, ret_record, problem);
+}
 
+// Checks that the last record follows from the one before. Where it does not, the damage may be in
+// the checksum which that has of itself: then it does not follow from its own either.
+static int last_check(struct journal *j, MDB_txn *txn, struct journal_problem *problem)
+{
+    uint64_t first = journal_first(j), last = atomic_load(&j->drained) - 1;
+    struct journal_problem earlier = {0};
+    struct record r;
+    if (first > last) return 0;
+    int err = following_read(j, txn, last, &r, problem);
+    if (err == BOSKOS_E_CORRUPT && last - 1 > first &&
+        following_read(j, txn, last - 1, &r, &earlier) == BOSKOS_E_CORRUPT)
+        return journal_problem(problem, err, earlier.seq, "%s", earlier.text);
+    if (err != 0) return err;
     j->last_chain = r.chain;
     j->last_time_ns = r.time_ns;
     return 0;
@@ -99,7 +101,7 @@ int journal_chain_read(struct journal *j, MDB_txn *txn, uint64_t seq, struct has
         return 0;
     }
     struct record r;
-    int err = journal_record_read(j, txn, seq, &r, problem);
+    int err = journal_record_read(j, txn, seq, NULL, &r, problem);
     if (err == 0) *ret_chain = r.chain;
     return err;
 }
@@ -132,8 +134,8 @@ int journal_ends_read(struct journal *j, MDB_txn *txn, struct journal_problem *p
     int rc = mdb_cursor_open(txn, j->log, &cursor);
     if (rc != 0) return journal_failed(problem, rc, j->path, "read the log in data.mdb");
     int err = journal_ends_look(j, cursor, problem);
-    if (err == 0) err = last_check(j, cursor, problem);
     mdb_cursor_close(cursor);
+    if (err == 0) err = last_check(j, txn, problem);
     if (err == 0) err = results_end_read(j, txn, problem);
     if (err == 0 && j->is_reader) {
         atomic_store(&j->end, atomic_load(&j->drained)); // forgets what was known

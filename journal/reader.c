@@ -459,7 +459,7 @@ static int time_read(struct journal *j, MDB_txn *txn, uint64_t seq, uint64_t *re
         *ret_time_ns = record_time_ns(ahead.chained + HASH128_BYTES + KEY_BYTES);
         return 0;
     }
-    int err = journal_record_read(j, txn, seq, &r, problem);
+    int err = journal_record_read(j, txn, seq, NULL, &r, problem);
     if (err == 0) *ret_time_ns = r.time_ns;
     return err;
 }

@@ -113,6 +113,18 @@ static void a_damaged_last_record_is_found_at_open(void **state)
     assert_int_equal(f->problem.seq, 10);
 }
 
+// The one after it, which is the last and is looked at first, does not follow from it.
+static void a_damaged_checksum_before_the_last_record_is_found_at_open(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    assert_int_equal(append_numbered(j, 10, NULL), 0);
+    journal_close(j);
+    damage(f, "log", 9, 16);
+    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
+    assert_int_equal(f->problem.seq, 9);
+}
+
 static void a_cursor_gives_what_is_before_the_damage_and_then_stays(void **state)
 {
     struct folder *f = *state;
@@ -355,6 +367,7 @@ int main(void)
         TEST(a_damaged_row_is_found),
         TEST(a_result_of_no_record_is_found),
         TEST(a_damaged_last_record_is_found_at_open),
+        TEST(a_damaged_checksum_before_the_last_record_is_found_at_open),
         TEST(a_cursor_gives_what_is_before_the_damage_and_then_stays),
         TEST(a_value_too_short_is_found),
         TEST(a_gap_is_found),
