@@ -9,10 +9,14 @@
 
 #include "base/banned.h"
 
+// Of requests: from so many on they are not had beside other things, and a window ends with the
+// one with which it has so many.
 #ifdef BOSKOS_IN_PARTS // a test
-#define TAKEN_BYTES 300u
+#define LARGE_BYTES 300u
+#define WINDOW_BYTES 600u
 #else
-#define TAKEN_BYTES (8u * 1024 * 1024) // the queue with which a window has so many is its last
+#define LARGE_BYTES (2u * 1024 * 1024)
+#define WINDOW_BYTES (24u * 1024 * 1024)
 #endif
 #define BESIDE_BYTES 40u // of a request: what malloc takes, a slot of the table, one of the list
 
@@ -36,15 +40,19 @@ struct waiting {
     char texts[];                           // type, state, id
 };
 
-// The name of a queue.
+// A place of the earlier point in the order of queues and ranks.
 struct bound {
     bool is_set;
     struct buffer type, state;
+    uint32_t rank;
 };
+
+#define RANK_BEHIND_ALL UINT32_MAX // of who comes
 
 struct diff_queues {
     const char *type;
-    struct bound from, to; // the window: the queues after the one up to the other
+    struct bound from, to; // the window: what is after the one, up to the other
+    uint64_t earlier;      // the command
     uint64_t now_ns;
     struct waiting **list; // by queue, then by rank
     size_t count, capacity, bytes;
@@ -109,20 +117,28 @@ static int compare_bound(const struct bound *b, const struct sm_queue_entry *e)
     return compare_names(buffer_as_text(&b->type), buffer_as_text(&b->state), e);
 }
 
+// Is this rank of the entry's queue behind the bound?
+static bool is_behind(const struct bound *b, const struct sm_queue_entry *e, uint32_t rank)
+{
+    int order = compare_bound(b, e);
+    return order != 0 ? order < 0 : rank > b->rank;
+}
+
 static int compare_queue(const struct waiting *w, const struct sm_queue_entry *e)
 {
     return compare_names(type_of(w), state_of(w), e);
 }
 
-static bool is_wanted(const struct diff_queues *q, const struct sm_queue_entry *e)
+static bool is_wanted(const struct diff_queues *q, const struct sm_queue_entry *e, uint32_t rank)
 {
-    return option_fits(q->type, e->type) && (!q->from.is_set || compare_bound(&q->from, e) < 0) &&
-           (!q->to.is_set || compare_bound(&q->to, e) >= 0);
+    return option_fits(q->type, e->type) && (!q->from.is_set || is_behind(&q->from, e, rank)) &&
+           (!q->to.is_set || !is_behind(&q->to, e, rank));
 }
 
-static void set_bound(struct bound *b, struct text type, struct text state)
+static void set_bound(struct bound *b, struct text type, struct text state, uint32_t rank)
 {
     b->is_set = true;
+    b->rank = rank;
     buffer_clear(&b->type);
     buffer_text(&b->type, type);
     buffer_clear(&b->state);
@@ -137,25 +153,26 @@ static void release_bound(struct bound *b)
 
 bool diff_queues_next(struct diff_queues *q)
 {
-    bool has_more = q->to.is_set;
-    if (has_more) set_bound(&q->from, buffer_as_text(&q->to.type), buffer_as_text(&q->to.state));
-    return has_more;
+    const struct bound *to = &q->to;
+    if (to->is_set)
+        set_bound(&q->from, buffer_as_text(&to->type), buffer_as_text(&to->state), to->rank);
+    return to->is_set;
 }
 
 // ---- the earlier point ----------------------------------------------------------------
 
 bool diff_queues_is_large(const struct diff_queues *q)
 {
-    return q->bytes >= TAKEN_BYTES;
+    return q->bytes >= LARGE_BYTES;
 }
 
 static bool take(void *context, const struct sm_queue_entry *e)
 {
     struct diff_queues *q = context;
-    if (!is_wanted(q, e)) return true;
-    const struct waiting *last = q->count > 0 ? q->list[q->count - 1] : NULL;
-    if (last != NULL && diff_queues_is_large(q) && compare_queue(last, e) != 0) {
-        set_bound(&q->to, type_of(last), state_of(last));
+    if (!is_wanted(q, e, e->rank)) return true;
+    if (q->bytes >= WINDOW_BYTES) {
+        const struct waiting *last = q->list[q->count - 1];
+        set_bound(&q->to, type_of(last), state_of(last), last->rank);
         return false;
     }
     if (q->count == q->capacity) {
@@ -211,10 +228,17 @@ void diff_queues_begin(struct diff_queues *q, struct walk *w)
 {
     diff_queues_forget(q);
     q->to.is_set = false;
+    q->earlier = sm_seq(walk_state(w));
     sm_queues(walk_state(w), sm_time_ns(walk_state(w)), take, q);
 }
 
 // ---- on the way -----------------------------------------------------------------------
+
+// One who comes too late has lost the place, and comes anew under the same id.
+static bool is_new(const struct diff_queues *q, const struct sm_queue_entry *e)
+{
+    return e->seq > q->earlier;
+}
 
 static struct by by_of(const struct command *c)
 {
@@ -229,7 +253,7 @@ static void set_end(struct waiting *w, uint64_t deadline_ns, const struct comman
 }
 
 // A lease that is told again by its key, and a key that is another acquire's, leave the queue as it
-// is. One who comes too late has lost the place, and comes anew.
+// is.
 static void note_acquire(struct diff_queues *q, struct sm *sm, const struct walk_step *step)
 {
     const struct command *c = &step->command;
@@ -256,8 +280,7 @@ static bool note_end(void *context, const struct sm_queue_entry *e)
 {
     const struct renewal *n = context;
     struct waiting *w = find(n->q, (struct place){e->type, e->state, e->request_id});
-    if (w != NULL && !w->is_granted && w->first_poll_ns == e->first_poll_ns)
-        set_end(w, e->deadline_ns, n->command);
+    if (w != NULL && !w->is_granted && !is_new(n->q, e)) set_end(w, e->deadline_ns, n->command);
     return true;
 }
 
@@ -306,7 +329,7 @@ static bool note_then(void *context, const struct sm_queue_entry *e)
 {
     struct diff_queues *q = context;
     struct waiting *w = find(q, (struct place){e->type, e->state, e->request_id});
-    if (w == NULL || w->first_poll_ns != e->first_poll_ns) return true;
+    if (w == NULL || is_new(q, e)) return true;
     w->is_there = true;
     w->rank_then = e->rank;
     w->deadline_then_ns = e->deadline_ns;
@@ -464,12 +487,23 @@ static void print_moved(struct diff_queues *q, const struct waiting *w)
     output_drain(out);
 }
 
+// The first of its queue has nobody ahead; not so the first of a window that begins within one.
+static bool is_first(const struct diff_queues *q, const struct waiting *w)
+{
+    struct text type = buffer_as_text(&q->from.type), state = buffer_as_text(&q->from.state);
+    if (q->at > 0) {
+        type = type_of(q->list[q->at - 1]);
+        state = state_of(q->list[q->at - 1]);
+    } else if (!q->from.is_set) {
+        return true;
+    }
+    return !text_equal(type_of(w), type) || !text_equal(state_of(w), state);
+}
+
 static void print_next(struct diff_queues *q)
 {
     const struct waiting *w = q->list[q->at];
-    bool is_first = q->at == 0 || !text_equal(type_of(w), type_of(q->list[q->at - 1])) ||
-                    !text_equal(state_of(w), state_of(q->list[q->at - 1]));
-    if (is_first) q->ahead = (struct by){0};
+    if (is_first(q, w)) q->ahead = (struct by){0};
     if (w->is_there) {
         print_moved(q, w);
     } else {
@@ -479,21 +513,22 @@ static void print_next(struct diff_queues *q)
     q->at++;
 }
 
-// What comes takes its place behind all that stay, so that the order of these never changes.
+// What comes takes its place behind all that stay, so that the order of these never changes; it
+// belongs to the window that has the last of the queue.
 static bool print_entry(void *context, const struct sm_queue_entry *e)
 {
     struct diff_queues *q = context;
-    if (!is_wanted(q, e)) return true;
-    const struct waiting *w = find(q, (struct place){e->type, e->state, e->request_id});
-    bool is_old = w != NULL && w->is_there;
+    bool has_come = is_new(q, e);
+    const struct waiting *w = NULL;
+    if (!has_come) w = find(q, (struct place){e->type, e->state, e->request_id});
+    if (has_come ? !is_wanted(q, e, RANK_BEHIND_ALL) : w == NULL) return true;
     while (q->at < q->count) {
-        int order = compare_queue(q->list[q->at], e);
-        bool is_it = is_old && q->list[q->at] == w;
-        if (order > 0) break;
+        bool is_it = q->list[q->at] == w;
+        if (compare_queue(q->list[q->at], e) > 0) break;
         print_next(q);
         if (is_it) return true;
     }
-    if (!is_old) print_came(q, e);
+    if (has_come) print_came(q, e);
     return true;
 }
 

@@ -7,8 +7,8 @@
 // after its end, as `show` tells it.
 //
 // There may be a million requests, more than memory is to be had for beside the state. Then the way
-// from one point to the other is gone several times, each time for the queues of a window, which
-// are whole ones. One thread.
+// from one point to the other is gone several times, each time for the requests of a window. One
+// thread.
 #ifndef REPLAY_DIFF_QUEUES_H
 #define REPLAY_DIFF_QUEUES_H
 
@@ -16,7 +16,8 @@
 
 struct diff_queues; // opaque
 
-// With a window that begins with the first queue. `type` may be NULL: all. Returned, caller frees.
+// With a window that begins with the first request. `type` may be NULL: all. Returned, caller
+// frees.
 struct diff_queues *diff_queues_new(const char *type);
 void diff_queues_free(struct diff_queues *q);
 
@@ -37,7 +38,7 @@ int diff_queues_end(struct diff_queues *q, struct replay *r, struct walk *w);
 // Prints what differs. Returns how many lines that were.
 uint64_t diff_queues_print(struct diff_queues *q, struct replay *r, struct walk *w);
 
-// Goes on to the queues after the window. False when there are none.
+// Goes on to the requests after the window. False when there are none.
 bool diff_queues_next(struct diff_queues *q);
 
 #endif

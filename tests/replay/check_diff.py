@@ -9,7 +9,6 @@ which requests came, went and moved, and life cycles changed, are looked for in 
 pairs are of a folder of queues, in which requests come, go, and come again. A seed repeats a run. Exit code 1 after the first difference.
 """
 
-import json
 import os
 import random
 import sys
@@ -98,7 +97,12 @@ class Past(Asked):
 
     def queues(self, a, b, options):
         before, after = self.entries(a), self.entries(b)
-        for key in before.keys() | after.keys():
+
+        def order(key):
+            """Queue by queue: those who waited at the earlier point by their ranks then, and behind them who came."""
+            is_new = key not in before
+            return BY_NAME(key[0]), BY_NAME(key[1]), is_new, (after if is_new else before)[key]["rank"]
+        for key in sorted(before.keys() | after.keys(), key=order):
             old, new = before.get(key), after.get(key)
             if options.get("type", key[0]) != key[0] or old == new:
                 continue
@@ -204,10 +208,7 @@ class Past(Asked):
             return f"the line\n  {wrong[0]}\nshould have\n  {wrong[1]}", 0
         lines = [{k: v for k, v in line.items() if k not in BY or not ("queue" in line or "dynamic" in line)}
                  for line in lines]
-        # Queues are told in their order; here it is only what differs in them.
-        def order(line):
-            return json.dumps(line, sort_keys=True) if "queue" in line else ""
-        if sorted(lines, key=order) == sorted(wanted, key=order):
+        if lines == wanted:
             return None, len(lines)
         at = next((i for i, (x, y) in enumerate(zip(wanted, lines)) if x != y), min(len(wanted), len(lines)))
         return (f"line {at + 1} of {len(lines)} is\n  {lines[at:at + 1]}\nand should be, of {len(wanted)},\n  "

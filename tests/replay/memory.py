@@ -7,7 +7,8 @@ A long random history with a small state: each command runs with no more than 64
 (RLIMIT_DATA: what it maps for itself, which pages of the log and of snapshots are not). Memory that cannot be had is exit
 code 5. Then a state that is large from its first config on, of which commands change all, half and many at once: the most
 memory that each command has (the system's count, pages of files in it) against the most that `show` of one resource has at
-any of the points, which is the state. Then the same of a state that is large by its queues. Exit code 1 when one of them needs more, or does not come to its end.
+any of the points, which is the state. Then a state that is large by its queues, with as much memory of its own to be had as
+that `show` needs, and 64 MiB. Exit code 1 when one of them needs more, or does not come to its end.
 """
 
 import argparse
@@ -23,12 +24,26 @@ MIB = 1 << 20
 BYTES_MAX = 64 * MIB
 SECONDS_MAX = 120
 NAMES_A_LINE = 1000
-QUEUES, REQUESTS = 7, 100000  # of each queue
-REQUEST = "request-" * 8
+REQUESTS = 100000  # of each queue
+ID_BYTES = (64, 64, 64, 700)  # in each queue: of the last one the requests are more than what may be had beside the state
+STEP = 4 * MIB  # to which it is known how much memory is needed
 
 
-def limited():
-    resource.setrlimit(resource.RLIMIT_DATA, (BYTES_MAX, BYTES_MAX))
+def limited(command, bytes_max=BYTES_MAX):
+    """Runs it with no more memory of its own."""
+    return subprocess.run(command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (bytes_max, bytes_max)),
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS_MAX, check=False)
+
+
+def faults_of(commands, bytes_max=BYTES_MAX):
+    """How many did not come to their end with so much memory."""
+    faults = 0
+    for command in commands:
+        ended = limited(command, bytes_max)
+        if ended.returncode != 0:
+            faults += 1
+            print(f"{' '.join(command)}: exit code {ended.returncode}\n{ended.stderr.decode()[-500:]}")
+    return faults
 
 
 def small(options, place):
@@ -47,17 +62,9 @@ def small(options, place):
                 ["diff", "1", str(last)], ["usage", "--by", "owner"], ["usage", "--by", "resource"],
                 ["bisect", "--good", "1", "--bad", str(last), "--run", f'test "$BOSKOS_SEQ" -lt {last // 2}'],
                 ["export", "--to", exported, "--redact"], ["backup", "--to", os.path.join(place, "backup")]]
-    faults = 0
-    for command in commands:
-        ended = subprocess.run(replay + command, preexec_fn=limited, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                               timeout=SECONDS_MAX, check=False)
-        if ended.returncode != 0:
-            faults += 1
-            print(f"{' '.join(command)}: exit code {ended.returncode}\n{ended.stderr.decode()[-500:]}")
-    ended = subprocess.run([options.program, "--file", exported, "log", "--json"], preexec_fn=limited,
-                           stdout=subprocess.DEVNULL, timeout=SECONDS_MAX, check=False)
-    faults += ended.returncode != 0
-    print(f"{last} commands in the log, {len(commands) + 1} commands with 64 MiB: {faults} faults")
+    runs = [replay + command for command in commands] + [[options.program, "--file", exported, "log", "--json"]]
+    faults = faults_of(runs)
+    print(f"{last} commands in the log, {len(runs)} commands with 64 MiB: {faults} faults")
     return faults
 
 
@@ -131,23 +138,35 @@ def large(options, place):
     return beside(options, data, (first, leased, reset, second), commands)
 
 
+def needed(command):
+    """How much memory of its own it needs, in steps."""
+    low, high = 0, most(command)  # the second one has pages of files in it
+    while high - low > STEP:
+        middle = (low + high) // 2
+        low, high = (low, middle) if limited(command, middle).returncode == 0 else (middle, high)
+    return high
+
+
 def queued(options, place):
-    """The same where requests wait, of which half poll once more."""
+    """How many commands needed more than they may where requests wait, of which half poll once more."""
     script, data = os.path.join(place, "queued.txt"), os.path.join(place, "queued")
-    types = [f"t{i}" for i in range(QUEUES)]
+    ids = {f"t{i}": "r" * size for i, size in enumerate(ID_BYTES)}
     with open(script, "w", encoding="utf-8") as f:
         lines = ["0s started 10m salt=1 version=0.4.0 host=h", "0s config <<END", "resources:",
-                 "- {type: one, state: free, names: [one-1]}", *[f"- {{type: {t}, state: free, names: [of-{t}]}}" for t in types], "END",
-                 *[f"1s acquire {t} free busy ann" for t in types],
-                 *[f"2s repeat {REQUESTS} acquire {t} free busy bob id={REQUEST}#" for t in types], "snapshot",
-                 *[f"3s repeat {REQUESTS // 2} acquire {t} free busy bob id={REQUEST}#" for t in types]]
+                 "- {type: one, state: free, names: [one-1]}", *[f"- {{type: {t}, state: free, names: [of-{t}]}}" for t in ids], "END",
+                 *[f"1s acquire {t} free busy ann" for t in ids],
+                 *[f"2s repeat {REQUESTS} acquire {t} free busy bob id={i}#" for t, i in ids.items()], "snapshot",
+                 *[f"3s repeat {REQUESTS // 2} acquire {t} free busy bob id={i}#" for t, i in ids.items()]]
         f.write("\n".join(lines) + "\n")
     subprocess.run([options.make_folder, script, data], check=True, stdout=subprocess.DEVNULL)
-    waiting = 2 + QUEUES + QUEUES * REQUESTS
-    last = waiting + QUEUES * (REQUESTS // 2)
+    waiting = 2 + len(ids) * (1 + REQUESTS)
+    last = waiting + len(ids) * (REQUESTS // 2)
+    replay = [options.program, "--data-dir", data]
+    state = needed(replay + ["show", "--type", "one"])
     commands = [["diff", str(waiting), str(last), "--json"], ["show", "--json"]]
-    print(f"{QUEUES * REQUESTS} requests:")
-    return beside(options, data, (waiting, last), commands)
+    faults = faults_of([replay + command for command in commands], state + BYTES_MAX)
+    print(f"{len(ids) * REQUESTS} requests: a state of {state / MIB:.0f} MiB, {len(commands)} commands: {faults} faults")
+    return faults
 
 
 def main():
