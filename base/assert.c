@@ -32,7 +32,7 @@ void assert_failed(const char *condition, const char *file, int line)
 void out_of_memory(void)
 {
     static const char line[] =
-        "out of memory: the process ends; a restart goes on from the journal\n";
+        "out of memory: the process ends; nothing that was acknowledged is lost\n";
     write_line(line, sizeof(line) - 1);
     // Not exit(): the handlers of other threads' libraries may want memory themselves.
     _exit(EXIT_OUT_OF_MEMORY);
