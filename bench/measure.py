@@ -393,9 +393,12 @@ class Replay(Group):
     def make_log(self, types, commands, **how):
         b = self.bench
         server = servers.Boskosd(b, types, log_level="info", **how)
-        while server.metrics()["boskosd_seq"] < commands:
-            left = commands - server.metrics()["boskosd_seq"]
-            b.load(server, clients=b.count(1000), warmup=0, seconds=min(10, max(0.3, left / 60000)))
+        had, rate = server.metrics()["boskosd_seq"], 60000
+        while had < commands:  # a little less than what is left at a time: it shall not be many more
+            seconds = min(10, max(0.1, (commands - had) / rate / 1.05))
+            b.load(server, clients=b.count(1000), warmup=0, seconds=seconds)
+            has = server.metrics()["boskosd_seq"]
+            had, rate = has, max(1, has - had) / seconds
         server.settle()
         server.stop(9)
         return server
