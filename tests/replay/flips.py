@@ -159,15 +159,21 @@ class Rig:
             sys.exit("data.mdb does not say which version made it")
         return {at for end in ends for at in range(end - len(version), end)}
 
+    def leased(self, points):
+        """The points at which somebody has something, with the names of resources and the owners."""
+        for seq in points:
+            state = json.loads(folder.Ended([self.program, "--data-dir", self.whole, "show", "--at", seq, "--json"]).out)
+            owners = [r["owner"] for r in state["resources"] if r["owner"]]
+            if owners:
+                yield seq, [r["name"] for r in state["resources"]], owners
+
     def choose_looks(self):
         """Command lines, {to} being a place to write to."""
         numbers = random.Random(f"{self.seed}/points")
         points = [str(seq) for seq in numbers.sample(range(1, COMMANDS + 1), POINTS)]
-        state = json.loads(folder.Ended([self.program, "--data-dir", self.whole, "show", "--at", points[0], "--json"]).out)
-        names = [r["name"] for r in state["resources"]]
-        owners = [r["owner"] for r in state["resources"] if r["owner"]]
-        if not names or not owners:
-            sys.exit(f"the seed {self.seed} gives a history without a lease at {points[0]}")
+        leased, names, owners = next(self.leased(points), (None, [], []))
+        if leased is None:
+            sys.exit(f"the seed {self.seed} gives a history without a lease at {points}")
         first, last = sorted(points[:2], key=int)
         always = [("show", "--json"), ("log", "--json"), ("verify",), ("info", "--json"), ("log", "--reverse"),
                   ("usage", "--by", "owner", "--json"), ("diff", first, last, "--json"),
@@ -175,7 +181,7 @@ class Rig:
                   ("bisect", "--good", "1", "--bad", str(COMMANDS), "--invariant", "no-double-lease"),
                   ("export", "--with-userdata", "--to", "{to}"), ("export", "--from", first, "--to", "{to}"),
                   ("backup", "--to", "{to}"),
-                  ("who", numbers.choice(names), "--at", points[0]), ("held-by", numbers.choice(owners), "--at", points[0])]
+                  ("who", numbers.choice(names), "--at", leased), ("held-by", numbers.choice(owners), "--at", leased)]
         at = [("show", "--at", seq, "--json") for seq in points[: POINTS // 2]]
         return always + at + [("why", seq, "--json") for seq in points[POINTS // 2 :]]
 
