@@ -83,7 +83,7 @@ static int last_check(struct journal *j, MDB_txn *txn, struct journal_problem *p
     struct record r;
     if (first > last) return 0;
     int err = following_read(j, txn, last, &r, problem);
-    if (err == BOSKOS_E_CORRUPT && last - 1 > first &&
+    if (err == BOSKOS_E_CORRUPT && last > first &&
         following_read(j, txn, last - 1, &r, &earlier) == BOSKOS_E_CORRUPT)
         return journal_problem(problem, err, earlier.seq, "%s", earlier.text);
     if (err != 0) return err;

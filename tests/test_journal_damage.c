@@ -125,6 +125,17 @@ static void a_damaged_checksum_before_the_last_record_is_found_at_open(void **st
     assert_int_equal(f->problem.seq, 9);
 }
 
+static void a_damaged_checksum_of_the_first_of_two_records_is_found_at_open(void **state)
+{
+    struct folder *f = *state;
+    struct journal *j = must_open(f);
+    assert_int_equal(append_numbered(j, 2, NULL), 0);
+    journal_close(j);
+    damage(f, "log", 1, 16);
+    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
+    assert_int_equal(f->problem.seq, 1);
+}
+
 static void a_cursor_gives_what_is_before_the_damage_and_then_stays(void **state)
 {
     struct folder *f = *state;
@@ -368,6 +379,7 @@ int main(void)
         TEST(a_result_of_no_record_is_found),
         TEST(a_damaged_last_record_is_found_at_open),
         TEST(a_damaged_checksum_before_the_last_record_is_found_at_open),
+        TEST(a_damaged_checksum_of_the_first_of_two_records_is_found_at_open),
         TEST(a_cursor_gives_what_is_before_the_damage_and_then_stays),
         TEST(a_value_too_short_is_found),
         TEST(a_gap_is_found),
