@@ -112,15 +112,10 @@ static int compare_names(struct text type, struct text state, const struct sm_qu
     return order != 0 ? order : text_compare(state, e->state);
 }
 
-static int compare_bound(const struct bound *b, const struct sm_queue_entry *e)
-{
-    return compare_names(buffer_as_text(&b->type), buffer_as_text(&b->state), e);
-}
-
 // Is this rank of the entry's queue behind the bound?
 static bool is_behind(const struct bound *b, const struct sm_queue_entry *e, uint32_t rank)
 {
-    int order = compare_bound(b, e);
+    int order = compare_names(buffer_as_text(&b->type), buffer_as_text(&b->state), e);
     return order != 0 ? order < 0 : rank > b->rank;
 }
 
@@ -153,10 +148,11 @@ static void release_bound(struct bound *b)
 
 bool diff_queues_next(struct diff_queues *q)
 {
-    const struct bound *to = &q->to;
-    if (to->is_set)
-        set_bound(&q->from, buffer_as_text(&to->type), buffer_as_text(&to->state), to->rank);
-    return to->is_set;
+    struct bound before = q->from;
+    if (!q->to.is_set) return false;
+    q->from = q->to;
+    q->to = before; // its memory is used again
+    return true;
 }
 
 // ---- the earlier point ----------------------------------------------------------------
