@@ -46,7 +46,8 @@ static struct cycles cycles_of(const struct sm_entry *entries, uint32_t count)
     return s;
 }
 
-// Those of the state as it is now: of the config in force, or of an import that waits for one.
+// Those of the state as it is now: of the config in force, or of an import that waits for one. The
+// texts are borrowed from the state.
 static int cycles_in_force(struct why *y, struct command_decoder *decoder,
                            struct cycles *ret_cycles)
 {
@@ -115,8 +116,9 @@ static void say_cycles(struct why *y, const struct cycles *from, const struct cy
 
 // ---- what stays ----------------------------------------------------------------------
 
+// Borrowed from the command: a config may have as many as there are resources.
 struct static_name {
-    struct text name, type;
+    const struct text *name, *type;
 };
 
 struct staying {
@@ -131,7 +133,7 @@ struct staying {
 static int by_name(const void *a, const void *b)
 {
     const struct static_name *x = a, *y = b;
-    return text_compare(x->name, y->name);
+    return text_compare(*x->name, *y->name);
 }
 
 static void take_names(struct staying *s, const struct command_config *c)
@@ -142,7 +144,7 @@ static void take_names(struct staying *s, const struct command_config *c)
     size_t at = 0;
     for (uint32_t i = 0; i < c->entries_count; i++) {
         for (uint32_t j = 0; j < c->entries[i].names_count; j++)
-            s->names[at++] = (struct static_name){c->entries[i].names[j], c->entries[i].type};
+            s->names[at++] = (struct static_name){&c->entries[i].names[j], &c->entries[i].type};
     }
     if (at > 1) qsort(s->names, at, sizeof(s->names[0]), by_name);
 }
@@ -164,10 +166,10 @@ static const struct sm_life_cycle *cycle_of(const struct staying *s, struct text
 // NULL: the config has it as it is.
 static const char *why_staying(const struct staying *s, const struct sm_resource *r)
 {
-    struct static_name key = {.name = r->name};
+    struct static_name key = {.name = &r->name};
     const struct static_name *name =
         s->names_count == 0 ? NULL : bsearch(&key, s->names, s->names_count, sizeof(key), by_name);
-    if (name != NULL) return text_equal(name->type, r->type) ? NULL : "retyped";
+    if (name != NULL) return text_equal(*name->type, r->type) ? NULL : "retyped";
     const struct sm_life_cycle *cycle = cycle_of(s, r->type);
     if (cycle == NULL) return "removed";
     return cycle->is_fading ? "fading" : NULL;
@@ -235,24 +237,31 @@ static void say_counts(struct why *y)
                   removed, count - made - removed);
 }
 
-int why_config(struct why *y)
+// What is to be said of life cycles: it is told from the state before.
+static int note_cycles(struct why *y, const struct command_config *c, struct buffer *out)
 {
     struct cycles from = {0};
     struct command_decoder *decoder = command_decoder_new();
-    struct buffer cycles; // they are told from the state before
+    int err = cycles_in_force(y, decoder, &from);
+    command_decoder_free(decoder);
+    if (err != 0) return err;
+    struct cycles to = cycles_of(c->entries, c->entries_count);
+    size_t size = y->out->line.size;
+    say_cycles(y, &from, &to);
+    buffer_append(out, y->out->line.data + size, y->out->line.size - size);
+    y->out->line.size = size;
+    free(from.list);
+    free(to.list);
+    return 0;
+}
+
+int why_config(struct why *y)
+{
+    struct buffer cycles;
     buffer_init(&cycles);
     const struct command_config *c = &y->step->command.as.config;
-    int err = cycles_in_force(y, decoder, &from);
-    if (err == 0) {
-        struct cycles to = cycles_of(c->entries, c->entries_count);
-        size_t size = y->out->line.size;
-        say_cycles(y, &from, &to);
-        buffer_append(&cycles, y->out->line.data + size, y->out->line.size - size);
-        y->out->line.size = size;
-        free(from.list);
-        free(to.list);
-        err = why_apply(y);
-    }
+    int err = note_cycles(y, c, &cycles);
+    if (err == 0) err = why_apply(y);
     if (err == 0) {
         why_say_head(y, OUTCOME_DONE, SM_OK);
         if (y->is_json)
@@ -266,6 +275,5 @@ int why_config(struct why *y)
         why_say_tail(y, SAID_NOTHING);
     }
     buffer_release(&cycles);
-    command_decoder_free(decoder);
     return err;
 }
