@@ -322,15 +322,23 @@ static int apply_other(struct export *e, const struct record *record, struct sm_
     return is_otherwise(e, record, "end otherwise");
 }
 
-static int write_other(struct export *e, struct record *record, struct journal_row *row)
+// Of the record the other command.
+static int make_other_payload(struct export *e, struct record *record)
 {
-    struct sm_result result;
+    if (!redact_changes(e->redact, record->kind)) return 0;
     if (e->payload.capacity > PAYLOAD_KEPT_BYTES) buffer_release(&e->payload);
     buffer_clear(&e->payload);
     int err = redact_payload(e->redact, record->kind, record->payload, &e->payload);
     if (err != 0) return is_otherwise(e, record, "be none");
     record->payload = buffer_as_text(&e->payload);
-    err = apply_other(e, record, &result);
+    return 0;
+}
+
+static int write_other(struct export *e, struct record *record, struct journal_row *row)
+{
+    struct sm_result result;
+    int err = make_other_payload(e, record);
+    if (err == 0) err = apply_other(e, record, &result);
     if (err == 0) err = settle_row(e, row, record->seq);
     if (err != 0) return err;
     buffer_clear(&e->row);

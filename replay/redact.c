@@ -648,6 +648,11 @@ static void other_command(struct redact *r, struct command *c)
     }
 }
 
+bool redact_changes(const struct redact *r, uint32_t kind)
+{
+    return r->replaces || kind == COMMAND_UPDATE || kind == COMMAND_IMPORT;
+}
+
 int redact_payload(struct redact *r, uint32_t kind, struct text payload, struct buffer *out)
 {
     struct command c;

@@ -44,6 +44,9 @@ void redact_learn_made(struct redact *r, struct text name);
 
 // ---- instead ------------------------------------------------------------------
 
+// Can a command of that kind have another payload?
+bool redact_changes(const struct redact *r, uint32_t kind);
+
 // Appends the payload of the other command. BOSKOS_E_MALFORMED when the given one is none of its
 // kind.
 int redact_payload(struct redact *r, uint32_t kind, struct text payload, struct buffer *out);
