@@ -8,8 +8,6 @@
 
 #include "base/banned.h"
 
-#define PART_BYTES (64u * 1024) // of a reply that are escaped at once
-
 #define NAMES_SHOWN_MAX 8u // of an acquirebystate
 
 bool entry_has_client(const struct command *c)
@@ -39,42 +37,31 @@ void entry_json_effects(struct output *out, struct walk *w, bool may_drain)
     output_string(out, "]}\n");
 }
 
-// How much of a text goes into the next part: no character is divided.
-static uint32_t part_size(struct text t)
+// In parts: a reset names all that it took back.
+static void add_reply(struct output *out, const struct command *c, const struct sm_result *result)
 {
-    if (t.size <= PART_BYTES) return t.size;
-    uint32_t size = PART_BYTES;
-    while (size > PART_BYTES - 4 && ((unsigned char)t.data[size] & 0xc0) == 0x80)
-        size--;
-    return size;
-}
-
-// The reply to a reset names all that it took back.
-static void add_reply(struct output *out, struct text body)
-{
+    struct wire_reply reply;
+    struct buffer part;
+    uint32_t at = 0;
+    bool has_more = true;
+    buffer_init(&part);
+    say_json_number(out, ",\"status\":", sm_reason_status(result->reason));
     output_string(out, ",\"reply\":\"");
-    while (body.size > 0) {
-        uint32_t size = part_size(body);
-        wire_json_characters(&out->line, text_of(body.data, size));
+    while (has_more) {
+        buffer_clear(&part);
+        has_more = wire_result_part(c, result, &at, &reply, &part);
+        wire_json_characters(&out->line, buffer_as_text(&part));
         output_drain(out);
-        body = text_of(body.data + size, body.size - size);
     }
     output_string(out, "\"");
+    buffer_release(&part);
 }
 
 void entry_json(struct output *out, struct walk *w, const struct walk_step *step)
 {
     const struct command *c = &step->command;
     entry_json_head(out, c);
-    if (entry_has_client(c)) {
-        struct wire_reply reply;
-        struct buffer body;
-        buffer_init(&body);
-        wire_result(c, &step->result, &reply, &body);
-        say_json_number(out, ",\"status\":", reply.status);
-        add_reply(out, buffer_as_text(&body));
-        buffer_release(&body);
-    }
+    if (entry_has_client(c)) add_reply(out, c, &step->result);
     entry_json_effects(out, w, true);
 }
 

@@ -14,6 +14,7 @@
 #include "base/banned.h"
 
 #define DRAIN_BYTES (256u * 1024)
+#define KEEP_BYTES (1024u * 1024)
 #define FORMAT_BYTES 1024u
 
 // One that obeys escape sequences.
@@ -53,6 +54,7 @@ void output_flush(struct output *o)
     make_way(o);
     (void)fwrite(o->line.data, 1, o->line.size, o->file);
     buffer_clear(&o->line);
+    if (o->line.capacity > KEEP_BYTES) buffer_release(&o->line); // that of a config
 }
 
 void output_drain(struct output *o)

@@ -58,8 +58,9 @@ uint64_t proof_number(struct redact *redact, const struct sm_result *result)
         add_resource(&n, &result->resources[i]);
     add_u64(&n, result->reset_count);
     for (uint32_t i = 0; i < result->reset_count; i++) {
-        add_text(&n, SM_TEXT_NAME, result->reset[i].name);
-        add_text(&n, SM_TEXT_OWNER, result->reset[i].owner);
+        struct sm_reset reset = sm_reset(result, i);
+        add_text(&n, SM_TEXT_NAME, reset.name);
+        add_text(&n, SM_TEXT_OWNER, reset.owner);
     }
     add_text(&n, SM_TEXT_OWNER, result->current_owner);
     add_text(&n, SM_TEXT_STATE, result->current_state);

@@ -292,15 +292,21 @@ static struct sm_result apply_reset(struct sm *sm, const struct command_reset *c
     buffer_clear(&sm->answer);
     for (uint32_t i = 0; i < sm->picked_count; i++) {
         struct resource *r = sm->picked[i];
-        // The owner's text stays until the next command even when this was its last use.
-        struct sm_reset_pair pair = {resource_name(r), symbol_text(r->owner)};
-        buffer_append(&sm->answer, &pair, sizeof(pair));
+        // It stays until the next command even when this was its last use.
+        buffer_append(&sm->answer, &r->owner, sizeof(r->owner));
         resource_move(sm, r, NULL, dest);
     }
     symbol_drop(sm, dest);
-    result.reset = (const struct sm_reset_pair *)(const void *)sm->answer.data;
+    result.reset = sm->picked;
+    result.reset_owners = (const struct symbol *const *)(const void *)sm->answer.data;
     result.reset_count = sm->picked_count;
     return result;
+}
+
+struct sm_reset sm_reset(const struct sm_result *r, uint32_t number)
+{
+    ASSERT(number < r->reset_count);
+    return (struct sm_reset){resource_name(r->reset[number]), symbol_text(r->reset_owners[number])};
 }
 
 // ---- what no client asks for ------------------------------------------------

@@ -18,7 +18,7 @@
 
 #define SM_REQUEST_TTL_DEFAULT_NS INT64_C(30000000000)
 
-struct sm; // opaque
+struct sm; // opaque, as are struct resource and struct symbol
 
 // A new, empty state. `hash_seed` mixes the hash tables, so that clients cannot aim at them;
 // nothing that can be observed depends on it. Returned, caller frees with sm_free.
@@ -58,18 +58,15 @@ struct sm_resource {
 bool sm_same_userdata(const struct sm_resource *a, const struct sm_resource *b);
 bool sm_same_resource(const struct sm_resource *a, const struct sm_resource *b);
 
-struct sm_reset_pair {
-    struct text name, owner; // the previous owner
-};
-
 struct sm_result {
     enum sm_reason reason;
     // acquire: one; acquirebystate: all granted, oldest lastupdate first, ties by name. Otherwise
     // none.
     const struct sm_resource *resources;
     uint32_t resources_count;
-    // reset: what was reset, sorted by name.
-    const struct sm_reset_pair *reset;
+    // reset: what was reset, sorted by name, and their previous owners; sm_reset shows them.
+    struct resource *const *reset;
+    const struct symbol *const *reset_owners;
     uint32_t reset_count;
     struct text current_owner; // with SM_OWNER_MISMATCH, may be empty
     struct text current_state; // with SM_STATE_MISMATCH
@@ -79,6 +76,15 @@ struct sm_result {
     uint64_t effect;       // hash of everything the command changed, 0 when nothing
     struct hash128 digest; // of the whole state afterwards
 };
+
+// A resource that was reset. Views are borrowed as the result is. They are not kept as they are
+// shown, for there may be as many as there are resources.
+struct sm_reset {
+    struct text name, owner; // the previous owner
+};
+
+// Of a result the one of that number, from 0; there are reset_count.
+struct sm_reset sm_reset(const struct sm_result *r, uint32_t number);
 
 // Applies a command. It cannot fail: what the rules refuse is a result. The command must be
 // well-formed (wire and command_decode see to it), its seq one above the last and its time not
@@ -113,8 +119,7 @@ void sm_trace(struct sm *sm);
 uint32_t sm_changes(struct sm *sm);
 
 // One of these changes, by name, from 0; sm_changes said that there are so many. Views are borrowed
-// until the next sm_apply. They are not kept as they are shown, for there may be as many as there
-// are resources.
+// until the next sm_apply; they are not kept as they are shown either.
 void sm_change(struct sm *sm, uint32_t number, struct sm_change *ret_change);
 
 // ---- what is due ------------------------------------------------------------

@@ -44,6 +44,15 @@ static void describe_reply(const struct model_reply *r, struct buffer *out)
                       TEXT_ARG(r->reset[i].owner));
 }
 
+// Returned, caller frees.
+static struct sm_reset *resets_of(const struct sm_result *r)
+{
+    struct sm_reset *list = must_calloc((size_t)r->reset_count + 1, sizeof(*list));
+    for (uint32_t i = 0; i < r->reset_count; i++)
+        list[i] = sm_reset(r, i);
+    return list;
+}
+
 bool check_reply(const struct sm_result *had, const struct model_reply *wanted, struct buffer *out)
 {
     struct buffer a, b;
@@ -52,7 +61,7 @@ bool check_reply(const struct sm_result *had, const struct model_reply *wanted, 
     struct model_reply view = {.reason = had->reason,
                                .resources = (struct sm_resource *)(uintptr_t)had->resources,
                                .resources_count = had->resources_count,
-                               .reset = (struct sm_reset_pair *)(uintptr_t)had->reset,
+                               .reset = resets_of(had),
                                .reset_count = had->reset_count,
                                .current_owner = had->current_owner,
                                .current_state = had->current_state,
@@ -60,6 +69,7 @@ bool check_reply(const struct sm_result *had, const struct model_reply *wanted, 
                                .waited_ns = had->waited_ns};
     describe_reply(&view, &a);
     describe_reply(wanted, &b);
+    free(view.reset);
     return same_texts(out, "another reply", &a, &b);
 }
 

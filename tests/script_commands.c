@@ -499,9 +499,10 @@ void script_commands_result(const struct script_commands *s, const struct sm_res
         duration_format((int64_t)r->waited_ns, out);
     }
     for (uint32_t i = 0; i < r->reset_count; i++) {
-        script_put_name(s, r->reset[i].name, out);
+        struct sm_reset reset = sm_reset(r, i);
+        script_put_name(s, reset.name, out);
         buffer_char(out, ':');
-        buffer_text(out, r->reset[i].owner);
+        buffer_text(out, reset.owner);
     }
     if (kind == COMMAND_RESET && r->reset_count == 0) script_put_word(out, TEXT("none"));
 }

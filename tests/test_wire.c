@@ -3,6 +3,7 @@
 // The protocol as text: targets, parameters, limits, bodies, replies and escapes. The recorded
 // exchanges and what needs a state machine are in test_wire_recorded.c.
 #include "tests/test_wire.h"
+#include "tests/reset_of.h"
 
 #include <stdio.h>
 
@@ -593,10 +594,61 @@ static void test_results(void **state)
     expect_result(&x, release, &r, 200, TEXT(""));
     expect_result(&x, update, &r, 200, TEXT(""));
 
-    struct sm_reset_pair reset[] = {{TEXT("a"), TEXT("o<")}, {TEXT("b"), TEXT("p")}};
-    r = (struct sm_result){.reason = SM_OK, .reset = reset, .reset_count = 2};
+    const struct sm_reset reset[] = {{TEXT("a"), TEXT("o<")}, {TEXT("b"), TEXT("p")}};
+    struct sm *sm = reset_of(reset, 2, &r);
     expect_result(&x, "/reset?type=t&state=s&dest=d&expire=0", &r, 200,
                   TEXT("{\"a\":\"o\\u003c\",\"b\":\"p\"}"));
+    sm_free(sm);
+    exchange_release(&x);
+}
+
+// Of a result that is a list: parts of a bound, which are together what is replied.
+static void expect_parts(struct exchange *x, const char *target, const struct sm_result *result)
+{
+    const size_t part_most = 65 * 1024;
+    struct wire_reply reply;
+    struct buffer parts;
+    buffer_init(&parts);
+    ask(x, "POST", target, TEXT_NONE);
+    assert_true(x->request.is_command);
+    uint32_t at = 0, count = 1;
+    size_t before = 0;
+    while (wire_result_part(&x->request.command, result, &at, &reply, &parts)) {
+        assert_in_range(parts.size - before, 1, part_most);
+        before = parts.size;
+        count++;
+    }
+    assert_in_range(count, 3, result->resources_count + result->reset_count);
+    assert_int_equal(reply.status, 200);
+    wire_result(&x->request.command, result, &x->reply, &x->out);
+    expect_text(buffer_as_text(&x->out), buffer_as_text(&parts));
+    buffer_release(&parts);
+}
+
+#define LIST_COUNT 1000u
+
+static void test_result_parts(void **state)
+{
+    (void)state;
+    static struct sm_resource resources[LIST_COUNT];
+    static char names[LIST_COUNT][8], letters[200];
+    struct text owner = text_of(letters, sizeof(letters));
+    struct sm_reset resets[LIST_COUNT];
+    struct sm_result r = {.reason = SM_OK, .resources = resources, .resources_count = LIST_COUNT};
+    struct exchange x;
+    exchange_init(&x);
+    memset(letters, 'o', sizeof(letters));
+    for (uint32_t i = 0; i < LIST_COUNT; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "n-%03u", i);
+        struct text name = text_from(names[i]);
+        resources[i] = (struct sm_resource){
+            .type = TEXT("t"), .name = name, .state = TEXT("d"), .owner = owner};
+        resets[i] = (struct sm_reset){.name = name, .owner = owner};
+    }
+    expect_parts(&x, "/acquirebystate?state=s&dest=d&owner=o&names=n", &r);
+    struct sm *sm = reset_of(resets, LIST_COUNT, &r);
+    expect_parts(&x, "/reset?type=t&state=s&dest=d&expire=0", &r);
+    sm_free(sm);
     exchange_release(&x);
 }
 
@@ -705,8 +757,8 @@ int main(void)
         cmocka_unit_test(test_refused_bodies), cmocka_unit_test(test_large_bodies),
         cmocka_unit_test(test_go_quote),       cmocka_unit_test(test_json_string),
         cmocka_unit_test(test_resource),       cmocka_unit_test(test_results),
-        cmocka_unit_test(test_refusal),        cmocka_unit_test(test_v1_requests),
-        cmocka_unit_test(test_v1_filters),
+        cmocka_unit_test(test_result_parts),   cmocka_unit_test(test_refusal),
+        cmocka_unit_test(test_v1_requests),    cmocka_unit_test(test_v1_filters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,8 @@
 // When a queue is full or the server ends: a few polls of the usual three seconds.
 #define RETRY_AFTER_S 10u
 
+#define PART_BYTES ((size_t)64 * 1024)
+
 const char *wire_content_type(enum wire_content content)
 {
     switch (content) {
@@ -203,33 +205,42 @@ static struct wire_reply refusal(const struct command *c, const struct sm_result
     return reply_error(sm_reason_status(result->reason));
 }
 
-static void append_resources(const struct sm_result *result, struct buffer *out)
+// Of a list the next part, from *at on; are there more?
+static bool append_resources(const struct sm_result *result, uint32_t *at, struct buffer *out)
 {
-    buffer_char(out, '[');
-    for (uint32_t i = 0; i < result->resources_count; i++) {
-        if (i > 0) buffer_char(out, ',');
-        wire_json_resource(out, &result->resources[i], WIRE_TIMES_SECONDS);
+    size_t end = out->size + PART_BYTES;
+    if (*at == 0) buffer_char(out, '[');
+    for (; *at < result->resources_count && out->size < end; ++*at) {
+        if (*at > 0) buffer_char(out, ',');
+        wire_json_resource(out, &result->resources[*at], WIRE_TIMES_SECONDS);
     }
+    if (*at < result->resources_count) return true;
     buffer_string(out, "]\n");
+    return false;
 }
 
-static void append_reset(const struct sm_result *result, struct buffer *out)
+static bool append_reset(const struct sm_result *result, uint32_t *at, struct buffer *out)
 {
-    buffer_char(out, '{');
-    for (uint32_t i = 0; i < result->reset_count; i++) {
-        json_member(out, i == 0 ? "" : ",", result->reset[i].name);
-        json_member(out, ":", result->reset[i].owner);
+    size_t end = out->size + PART_BYTES;
+    if (*at == 0) buffer_char(out, '{');
+    for (; *at < result->reset_count && out->size < end; ++*at) {
+        struct sm_reset reset = sm_reset(result, *at);
+        json_member(out, *at == 0 ? "" : ",", reset.name);
+        json_member(out, ":", reset.owner);
     }
+    if (*at < result->reset_count) return true;
     buffer_char(out, '}');
+    return false;
 }
 
-void wire_result(const struct command *c, const struct sm_result *result,
-                 struct wire_reply *ret_reply, struct buffer *out)
+bool wire_result_part(const struct command *c, const struct sm_result *result, uint32_t *at,
+                      struct wire_reply *ret_reply, struct buffer *out)
 {
     if (result->reason != SM_OK) {
         *ret_reply = refusal(c, result, out);
-        return;
+        return false;
     }
+    bool has_more = false;
     // What these calls print is JSON, but Boskos leaves the naming to Go, which finds text in it.
     enum wire_content content = WIRE_CONTENT_TEXT;
     switch (c->kind) {
@@ -237,8 +248,8 @@ void wire_result(const struct command *c, const struct sm_result *result,
         ASSERT(result->resources_count == 1);
         wire_json_resource(out, &result->resources[0], WIRE_TIMES_SECONDS);
         break;
-    case COMMAND_ACQUIREBYSTATE: append_resources(result, out); break;
-    case COMMAND_RESET: append_reset(result, out); break;
+    case COMMAND_ACQUIREBYSTATE: has_more = append_resources(result, at, out); break;
+    case COMMAND_RESET: has_more = append_reset(result, at, out); break;
     case COMMAND_RELEASE:
     case COMMAND_UPDATE: content = WIRE_CONTENT_NONE; break;
     case COMMAND_CONFIG:
@@ -251,4 +262,13 @@ void wire_result(const struct command *c, const struct sm_result *result,
     case COMMAND_IMPORT: ASSERT(false); break; // nobody waits for a reply to these
     }
     *ret_reply = (struct wire_reply){.status = 200, .content = content};
+    return has_more;
+}
+
+void wire_result(const struct command *c, const struct sm_result *result,
+                 struct wire_reply *ret_reply, struct buffer *out)
+{
+    uint32_t at = 0;
+    while (wire_result_part(c, result, &at, ret_reply, out)) {
+    }
 }

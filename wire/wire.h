@@ -96,6 +96,11 @@ int wire_idempotency_key(struct wire_request *r, struct text key, struct wire_re
 void wire_result(const struct command *c, const struct sm_result *result,
                  struct wire_reply *ret_reply, struct buffer *out);
 
+// The next part of it, whole characters of some 64 KiB: of a list *at, 0 at first, is where it goes
+// on. True when there are more parts.
+bool wire_result_part(const struct command *c, const struct sm_result *result, uint32_t *at,
+                      struct wire_reply *ret_reply, struct buffer *out);
+
 // What the status page shows beside the state.
 struct wire_status {
     struct text version;

@@ -505,7 +505,7 @@ static void apply_reset(struct model *m, const struct command_reset *c, struct m
             continue;
         reply->reset = model_grow(reply->reset, reply->reset_count, sizeof(*reply->reset));
         reply->reset[reply->reset_count++] =
-            (struct sm_reset_pair){model_text(r->name), model_text(r->owner)};
+            (struct sm_reset){model_text(r->name), model_text(r->owner)};
         change(m, r, TEXT_NONE, c->dest);
     }
 }

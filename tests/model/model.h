@@ -26,7 +26,7 @@ struct model_reply {
     // none.
     struct sm_resource *resources;
     uint32_t resources_count;
-    struct sm_reset_pair *reset; // sorted by name
+    struct sm_reset *reset; // sorted by name
     uint32_t reset_count;
     struct text current_owner; // with SM_OWNER_MISMATCH
     struct text current_state; // with SM_STATE_MISMATCH

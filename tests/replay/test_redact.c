@@ -16,6 +16,7 @@
 #include "replay/proof.h"
 #include "replay/ranks.h"
 #include "replay/text_set.h"
+#include "tests/reset_of.h"
 
 #include "base/banned.h"
 
@@ -276,18 +277,16 @@ static void change_resource(uint32_t field, struct sm_resource *s)
     }
 }
 
-static void change_result(uint32_t field, struct sm_result *b, struct sm_reset_pair *pair)
+static void change_result(uint32_t field, struct sm_result *b)
 {
     switch (field) {
     case 0: b->reason = SM_NO_AVAILABLE; return;
     case 1: b->resources_count = 1; return;
     case 2: b->reset_count = 0; return;
-    case 3: pair->name = TEXT("other"); return;
-    case 4: pair->owner = TEXT("other"); return;
-    case 5: b->current_owner = TEXT("other"); return;
-    case 6: b->current_state = TEXT("other"); return;
-    case 7: b->is_repeat = true; return;
-    case 8: b->waited_ns++; return;
+    case 3: b->current_owner = TEXT("other"); return;
+    case 4: b->current_state = TEXT("other"); return;
+    case 5: b->is_repeat = true; return;
+    case 6: b->waited_ns++; return;
     default: b->effect = 0; return;
     }
 }
@@ -300,22 +299,27 @@ static void test_proof_sees_each_difference(void **unused)
     struct sm_resource resources[2] = {
         {.name = TEXT("n1"), .type = TEXT("t"), .state = TEXT("s"), .owner = TEXT("o")},
         {.name = TEXT("n2"), .type = TEXT("t"), .state = TEXT("s"), .owner = TEXT("o")}};
-    const struct sm_reset_pair reset = {TEXT("n3"), TEXT("o")};
-    const struct sm_result a = {.resources = resources,
-                                .resources_count = 2,
-                                .reset = &reset,
-                                .reset_count = 1,
-                                .effect = 5,
-                                .digest = {1, 2}};
-    for (uint32_t field = 0; field < 10; field++) {
-        struct sm_reset_pair pair = reset;
+    static const struct sm_reset resets[] = {
+        {TEXT("n3"), TEXT("o")}, {TEXT("other"), TEXT("o")}, {TEXT("n3"), TEXT("other")}};
+    struct sm_result a;
+    struct sm *sm = reset_of(&resets[0], 1, &a);
+    a.resources = resources;
+    a.resources_count = 2;
+    for (uint32_t field = 0; field < 8; field++) {
         struct sm_result b = a;
-        b.reset = &pair;
         b.digest = (struct hash128){3, 4};
-        b.effect = 6;
+        b.effect++;
         expect(r, &a, &b, true);
-        change_result(field, &b, &pair);
+        change_result(field, &b);
         expect(r, &a, &b, false);
+    }
+    for (uint32_t i = 0; i < COUNT(resets); i++) {
+        struct sm_result other, b = a;
+        struct sm *of_other = reset_of(&resets[i], 1, &other);
+        b.reset = other.reset;
+        b.reset_owners = other.reset_owners;
+        expect(r, &a, &b, i == 0);
+        sm_free(of_other);
     }
     for (uint32_t field = 0; field < 7; field++) {
         struct sm_resource others[2] = {resources[0], resources[1]};
@@ -325,6 +329,7 @@ static void test_proof_sees_each_difference(void **unused)
         change_resource(field, &others[1]);
         expect(r, &a, &b, false);
     }
+    sm_free(sm);
     redact_free(r);
 }
 

@@ -140,8 +140,10 @@ static bool leases_follow(struct sim *s, const struct command *c, const struct s
         if (r->reason != SM_OK) return true;
         return lease_given_back(s, c->as.release.name, c->as.release.owner);
     case COMMAND_RESET:
-        for (uint32_t i = 0; i < r->reset_count; i++)
-            is_fine &= lease_given_back(s, r->reset[i].name, r->reset[i].owner);
+        for (uint32_t i = 0; i < r->reset_count; i++) {
+            struct sm_reset reset = sm_reset(r, i);
+            is_fine &= lease_given_back(s, reset.name, reset.owner);
+        }
         return is_fine;
     case COMMAND_UPDATE: return true;
     case COMMAND_CLOCK: s->clocks += c->seq > s->recovered_seq; return leases_look(s, c);
@@ -158,31 +160,23 @@ static bool leases_follow(struct sim *s, const struct command *c, const struct s
 
 // ---- replies ----------------------------------------------------------------
 
-// What a client heard under the record's number is, byte for byte, what the model says.
-static bool check_heard(struct sim *s, const struct command *c, const struct model_reply *wanted)
+// What a client heard under the record's number is, byte for byte, what the record comes to, in
+// which the state machine and the model agree.
+static bool check_heard(struct sim *s, const struct command *c, const struct sm_result *wanted)
 {
     if (s->heard_checked == s->heard_count) return true;
     const struct call *call = s->heard[s->heard_checked];
     if (call->seq > c->seq) return true;
     if (call->seq < c->seq) return sim_fail(s, "a reply's record %" PRIu64 " is gone", call->seq);
     s->heard_checked++;
-    struct sm_result view = {.reason = wanted->reason,
-                             .resources = wanted->resources,
-                             .resources_count = wanted->resources_count,
-                             .reset = wanted->reset,
-                             .reset_count = wanted->reset_count,
-                             .current_owner = wanted->current_owner,
-                             .current_state = wanted->current_state,
-                             .is_repeat = wanted->is_repeat,
-                             .waited_ns = wanted->waited_ns};
     struct wire_reply reply = {0};
     struct buffer text;
     buffer_init(&text);
-    wire_result(c, &view, &reply, &text);
+    wire_result(c, wanted, &reply, &text);
     bool is_same = reply.status == call->reply.status &&
                    text_equal(buffer_as_text(&text), buffer_as_text(&call->text));
     if (!is_same) {
-        sim_fail(s, "record %" PRIu64 " was answered %u %.*s\nand the model says %u %.*s", c->seq,
+        sim_fail(s, "record %" PRIu64 " was answered %u %.*s\nand comes to %u %.*s", c->seq,
                  call->reply.status, TEXT_ARG(buffer_as_text(&call->text)), reply.status,
                  TEXT_ARG(buffer_as_text(&text)));
     }
@@ -214,7 +208,7 @@ static bool audit_command(struct sim *s, const struct command *c)
     bool is_fine = check_reply(&result, &reply, &s->complaint);
     if (!is_fine)
         sim_fail(s, "record %" PRIu64 " came to something else than in the model", c->seq);
-    is_fine = is_fine && check_heard(s, c, &reply);
+    is_fine = is_fine && check_heard(s, c, &result);
     tickets_record(s, c, &result, before_ns);
     is_fine = is_fine && leases_follow(s, c, &result);
     model_reply_release(&reply);
