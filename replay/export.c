@@ -325,8 +325,8 @@ static int apply_other(struct export *e, const struct record *record, struct sm_
 // Of the record the other command.
 static int make_other_payload(struct export *e, struct record *record)
 {
-    if (!redact_changes(e->redact, record->kind)) return 0;
     if (e->payload.capacity > PAYLOAD_KEPT_BYTES) buffer_release(&e->payload);
+    if (!redact_changes(e->redact, record->kind)) return 0;
     buffer_clear(&e->payload);
     int err = redact_payload(e->redact, record->kind, record->payload, &e->payload);
     if (err != 0) return is_otherwise(e, record, "be none");

@@ -205,7 +205,7 @@ struct sm {
     uint32_t views_capacity;
     struct resource **picked;
     uint32_t picked_count, picked_capacity;
-    struct buffer answer; // of a query
+    struct buffer answer; // of a query; the previous owners of a reset
     struct buffer scratch;
 };
 

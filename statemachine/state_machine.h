@@ -89,7 +89,7 @@ struct sm_reset sm_reset(const struct sm_result *r, uint32_t number);
 // Applies a command. It cannot fail: what the rules refuse is a result. The command must be
 // well-formed (wire and command_decode see to it), its seq one above the last and its time not
 // below the last. *ret_result and what it points to are borrowed until the next call that takes
-// this sm.
+// this sm, but for sm_changes and sm_change.
 void sm_apply(struct sm *sm, const struct command *c, struct sm_result *ret_result);
 
 // A hint that a command of that kind and payload comes soon: what it will touch is brought near,

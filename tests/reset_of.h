@@ -4,6 +4,7 @@
 #ifndef TESTS_RESET_OF_H
 #define TESTS_RESET_OF_H
 
+#include "base/assert.h"
 #include "statemachine/state_machine.h"
 
 #define RESETS_MAX 1000u
@@ -15,6 +16,7 @@ static inline struct sm *reset_of(const struct sm_reset *pairs, uint32_t count,
                                   struct sm_result *ret_result)
 {
     struct text names[RESETS_MAX];
+    ASSERT(count <= RESETS_MAX);
     for (uint32_t i = 0; i < count; i++)
         names[i] = pairs[i].name;
     const struct sm_entry entry = {

@@ -96,8 +96,9 @@ int wire_idempotency_key(struct wire_request *r, struct text key, struct wire_re
 void wire_result(const struct command *c, const struct sm_result *result,
                  struct wire_reply *ret_reply, struct buffer *out);
 
-// The next part of it, whole characters of some 64 KiB: of a list *at, 0 at first, is where it goes
-// on. True when there are more parts.
+// The same in parts, each with the same *ret_reply: a list is divided between entries, where a part
+// has reached 64 KiB; anything else is one part. *at is where the next part begins, 0 at first.
+// True when there are more.
 bool wire_result_part(const struct command *c, const struct sm_result *result, uint32_t *at,
                       struct wire_reply *ret_reply, struct buffer *out);
 

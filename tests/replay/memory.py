@@ -7,8 +7,9 @@ A long random history with a small state: each command runs with no more than 64
 (RLIMIT_DATA: what it maps for itself, which pages of the log and of snapshots are not). Memory that cannot be had is exit
 code 5. Then a state that is large from its first config on, of which commands change all, half and many at once: as much
 memory is to be had as `show` of one resource needs at any of the points, which is the state, and what may be beside it: 64
-MiB at a million resources, and as much less with fewer as does not go for windows of a fixed size. Then a state that is
-large by its queues, in the same way with 64 MiB. Exit code 1 when one of them needs more, or does not come to its end.
+MiB at a million resources. Of these a part is for what has a size of its own, which most commands do not need, and the rest
+goes by the number of resources. Then a state that is large by its queues, in the same way with 64 MiB. Exit code 1 when one
+of them needs more, or does not come to its end.
 """
 
 import argparse
@@ -22,7 +23,9 @@ import folder
 
 MIB = 1 << 20
 BYTES_MAX = 64 * MIB
-WINDOW_BYTES = 24 * MIB  # of it: those of diff, the rows of usage
+PLAIN_BYTES = 6 * MIB
+WINDOW_BYTES = 24 * MIB  # with windows (diff, held-by), rows (usage) or the names of --redact
+RISING_BYTES = BYTES_MAX - WINDOW_BYTES  # at a million resources
 MILLION = 1000000
 SECONDS_MAX = 120
 NAMES_A_LINE = 1000
@@ -114,25 +117,32 @@ def needed(command):
     return high
 
 
+def faults_beside(replay, commands, state, beside):
+    """How many did not come to their end with so much memory beside the state."""
+    faults = faults_of([replay + command for command in commands], state + beside)
+    print(f"{len(commands)} commands with {beside / MIB:.0f} MiB beside the state: {faults} faults")
+    return faults
+
+
 def large(options, place):
     """How many commands needed more than they may."""
     data, leases, (first, leased, reset, second) = make_large(options, place)
     exported = os.path.join(place, "large.bex")
     commands = [["verify"], ["log"], ["log", "--json"], ["log", "--json", "--reverse"],
-                ["show", "--at", str(first), "--json"], ["usage", "--by", "resource"], ["why", str(first), "--json"],
-                ["why", str(second), "--json"], ["why", str(reset), "--json"], ["held-by", "ann", "--at", str(leased)],
-                ["diff", "1", str(first)], ["diff", str(leased), str(second), "--json"],
+                ["show", "--at", str(first), "--json"], ["why", str(first), "--json"], ["why", str(second), "--json"],
+                ["why", str(reset), "--json"],
                 ["bisect", "--good", "1", "--bad", str(second), "--json", "--run", 'test "$BOSKOS_SEQ" -lt 2'],
                 ["export", "--with-userdata", "--to", exported], ["export", "--to", exported + "2"],
-                ["export", "--redact", "--to", exported + "3", "--from", str(reset)],
                 ["backup", "--to", os.path.join(place, "large-backup")]]
+    with_windows = [["usage", "--by", "resource"], ["held-by", "ann", "--at", str(leased)], ["diff", "1", str(first)],
+                    ["diff", str(leased), str(second), "--json"],
+                    ["export", "--redact", "--to", exported + "3", "--from", str(reset)]]
     replay = [options.program, "--data-dir", data]
     state = max(needed(replay + ["show", "--at", str(seq), "--type", "one"]) for seq in (first, leased, reset, second))
-    beside = WINDOW_BYTES + (BYTES_MAX - WINDOW_BYTES) * options.resources // MILLION
-    faults = faults_of([replay + command for command in commands], state + beside)
-    print(f"{options.resources} resources: a state of {state / MIB:.0f} MiB, {len(commands)} commands with "
-          f"{beside / MIB:.0f} MiB beside it: {faults} faults")
-    return faults
+    rising = RISING_BYTES * options.resources // MILLION
+    print(f"{options.resources} resources, a state of {state / MIB:.0f} MiB:")
+    return (faults_beside(replay, commands, state, PLAIN_BYTES + rising) +
+            faults_beside(replay, with_windows, state, WINDOW_BYTES + rising))
 
 
 def queued(options, place):
@@ -152,9 +162,8 @@ def queued(options, place):
     replay = [options.program, "--data-dir", data]
     state = needed(replay + ["show", "--type", "one"])
     commands = [["diff", str(waiting), str(last), "--json"], ["show", "--json"]]
-    faults = faults_of([replay + command for command in commands], state + BYTES_MAX)
-    print(f"{len(ids) * REQUESTS} requests: a state of {state / MIB:.0f} MiB, {len(commands)} commands: {faults} faults")
-    return faults
+    print(f"{len(ids) * REQUESTS} requests, a state of {state / MIB:.0f} MiB:")
+    return faults_beside(replay, commands, state, BYTES_MAX)
 
 
 def main():
