@@ -102,38 +102,31 @@ static void a_result_of_no_record_is_found(void **state)
     assert_non_null(strstr(f->problem.text, "impossible key"));
 }
 
+// Of a log of `count` records the one of that number, damaged at that byte, is named.
+static void assert_found_at_open(struct folder *f, size_t count, uint64_t seq, int byte)
+{
+    struct journal *j = must_open(f);
+    assert_int_equal(append_numbered(j, count, NULL), 0);
+    journal_close(j);
+    damage(f, "log", seq, byte);
+    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
+    assert_int_equal(f->problem.seq, seq);
+}
+
 static void a_damaged_last_record_is_found_at_open(void **state)
 {
-    struct folder *f = *state;
-    struct journal *j = must_open(f);
-    assert_int_equal(append_numbered(j, 10, NULL), 0);
-    journal_close(j);
-    damage(f, "log", 10, -1);
-    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
-    assert_int_equal(f->problem.seq, 10);
+    assert_found_at_open(*state, 10, 10, -1);
 }
 
 // The one after it, which is the last and is looked at first, does not follow from it.
 static void a_damaged_checksum_before_the_last_record_is_found_at_open(void **state)
 {
-    struct folder *f = *state;
-    struct journal *j = must_open(f);
-    assert_int_equal(append_numbered(j, 10, NULL), 0);
-    journal_close(j);
-    damage(f, "log", 9, 16);
-    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
-    assert_int_equal(f->problem.seq, 9);
+    assert_found_at_open(*state, 10, 9, 16);
 }
 
 static void a_damaged_checksum_of_the_first_of_two_records_is_found_at_open(void **state)
 {
-    struct folder *f = *state;
-    struct journal *j = must_open(f);
-    assert_int_equal(append_numbered(j, 2, NULL), 0);
-    journal_close(j);
-    damage(f, "log", 1, 16);
-    assert_int_equal(try_open(f, MAP_BYTES, 0, &j), BOSKOS_E_CORRUPT);
-    assert_int_equal(f->problem.seq, 1);
+    assert_found_at_open(*state, 2, 1, 16);
 }
 
 static void a_cursor_gives_what_is_before_the_damage_and_then_stays(void **state)
